@@ -94,8 +94,11 @@ func Unavailable(err error, format string, a ...any) *Error {
 }
 
 // KindOf returns the kind of the first *Error in err's chain; any other error
-// is KindInternal, never not_found.
+// is KindInternal, never not_found. No error has no kind.
 func KindOf(err error) Kind {
+	if err == nil {
+		return ""
+	}
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Kind
 	}

@@ -1,6 +1,7 @@
 package qgjob
 
 import (
+	"errors"
 	"fmt"
 	"time"
 	"unicode"
@@ -85,10 +86,11 @@ func (r SubmitRequest) Check() error {
 		return err
 	}
 	for i, j := range r.Jobs {
-		err := j.WithDefaults().Check()
-		if e, ok := err.(*Error); ok {
-			e.Field = fmt.Sprintf("jobs[%d].%s", i, e.Field)
-			return e
+		if err := j.WithDefaults().Check(); err != nil {
+			if e, ok := errors.AsType[*Error](err); ok {
+				e.Field = fmt.Sprintf("jobs[%d].%s", i, e.Field)
+			}
+			return err
 		}
 	}
 	return nil

@@ -1,0 +1,124 @@
+# Every target works from a clean clone. What a target needs, it fetches or builds; what it cannot get, it names in one line.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+.DELETE_ON_ERROR:
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+BUILD := CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X github.com/qualgent/qgjob/internal/cli.Version=$(VERSION)"
+GOTEST := go run ./script/check/gotest
+BROWSER := QGJOB_REQUIRE_BROWSER=1 QGJOB_CHROMIUM="$$(script/setup/chromium)"
+BENCH ?= .
+LINT := .bin/golangci-lint
+ACTIONLINT := .bin/actionlint
+
+.PHONY: help
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+.PHONY: build
+build: ## build bin/qgjob, static and without paths of this machine
+	@script/setup/versions
+	@$(BUILD) -o bin/qgjob ./cmd/qgjob
+	@echo "built bin/qgjob $(VERSION)"
+
+.PHONY: setup
+setup: ## install what demo and test need: npm packages, a Chromium
+	@script/setup/versions
+	@script/setup/npm
+	@script/setup/chromium >/dev/null
+
+.PHONY: demo
+demo: setup build ## run real tests of two app versions on this machine and show the results
+	@QGJOB_CHROMIUM="$$(script/setup/chromium)" script/demo
+
+.PHONY: test
+test: setup ## run all tests but the slow ones; a skipped browser test fails
+	@$(BROWSER) $(GOTEST) -must-run '(?i)chromium' -- ./...
+
+# Slow tests have Slow or Kill in their names and look at QGJOB_SLOW. Running none of them is a failure.
+.PHONY: test-slow
+test-slow: setup ## run the slow tests too: kill rounds (ROUNDS=5), whole workflows
+	@$(BROWSER) QGJOB_SLOW=1 QGJOB_KILL_ROUNDS=$(or $(ROUNDS),5) \
+		$(GOTEST) -must-run '(?i)chromium|QGJOB_SLOW' -- -count=1 -timeout 25m -run 'Slow|Kill' ./...
+
+.PHONY: kill-rounds
+kill-rounds: setup ## kill server and agents at random moments, ROUNDS=20 times
+	@QGJOB_SLOW=1 QGJOB_KILL_ROUNDS=$(or $(ROUNDS),20) \
+		$(GOTEST) -must-run 'QGJOB_SLOW' -- -count=1 -timeout 120m -run 'Kill' ./...
+
+.PHONY: bench
+bench: ## run the benchmarks (BENCH=regexp)
+	@script/setup/versions
+	@go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+
+.PHONY: check
+check: check-format check-vet check-arch check-budgets check-lint check-actions check-cross check-modules ## all that is checked without running the program
+	@echo "check: all well"
+
+.PHONY: check-format
+check-format:
+	@echo "check: format"
+	@found=$$(git ls-files -z --cached --others --exclude-standard '*.go' | xargs -0 -r ls -d 2>/dev/null | xargs -r gofmt -l); \
+		[ -z "$$found" ] || { echo "not formatted, run make fmt:"; echo "$$found"; exit 1; }
+
+.PHONY: check-vet
+check-vet:
+	@echo "check: vet"
+	@go vet ./...
+
+.PHONY: check-arch
+check-arch:
+	@echo "check: import rules"
+	@go test -count=1 -run '^TestArchitecture' .
+
+.PHONY: check-budgets
+check-budgets:
+	@echo "check: budgets"
+	@go run ./script/check/budgets
+
+.PHONY: check-lint
+check-lint: $(LINT)
+	@echo "check: lint"
+	@$(LINT) run ./...
+
+.PHONY: check-actions
+check-actions:
+	@if [ -d .github/workflows ]; then echo "check: workflows"; $(MAKE) $(ACTIONLINT); $(ACTIONLINT); fi
+
+.PHONY: check-cross
+check-cross:
+	@for os in darwin windows; do echo "check: vet for $$os"; GOOS=$$os CGO_ENABLED=0 go vet ./...; done
+
+.PHONY: check-modules
+check-modules:
+	@echo "check: modules"
+	@go mod verify
+	@go mod tidy -diff >/dev/null || { echo "go.mod or go.sum is not tidy: run go mod tidy"; exit 1; }
+
+# govulncheck leaves with 3 when it found something; any other failure means that its database could not be asked.
+.PHONY: vuln
+vuln: $(LINT) ## look for known faults in the dependencies; needs the vulnerability database
+	@code=0; .bin/govulncheck ./... || code=$$?; \
+		case $$code in 0) ;; 3) exit 1 ;; *) echo "vuln: NOT CHECKED: govulncheck could not run (see above)" ;; esac
+
+.PHONY: fmt
+fmt: ## format the Go code
+	@git ls-files -z --cached --others --exclude-standard '*.go' | xargs -0 -r ls -d 2>/dev/null | xargs -r gofmt -w
+
+.PHONY: clean
+clean: ## remove what was built; node_modules and the Go caches stay
+	@rm -rf bin .bin dist
+
+# The linters have modules of their own, so that the program's go.mod stays short. actionlint stands apart: it and golangci-lint
+# need two versions of one YAML module that do not fit together.
+$(LINT): tools/go.mod tools/go.sum
+	@echo "building golangci-lint and govulncheck (once)"
+	@go build -C tools -o ../.bin/ tool
+	@touch $@
+
+$(ACTIONLINT): tools/actionlint/go.mod tools/actionlint/go.sum
+	@echo "building actionlint (once)"
+	@go build -C tools/actionlint -o ../../.bin/ tool
+	@touch $@
