@@ -1,0 +1,242 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+
+	"github.com/qualgent/qgjob"
+	"github.com/qualgent/qgjob/internal/lease"
+)
+
+// Start gives an agent leave to begin an attempt, or says to cancel it. A
+// lease that is not the job's current one is refused with code stale_lease.
+func (s *Store) Start(ctx context.Context, id qgjob.LeaseID, req qgjob.StartRequest) (answer qgjob.LeaseAnswer, err error) {
+	err = s.update(ctx, func(t *tx) error {
+		a, err := t.agent(req.AgentID, req.Incarnation)
+		if err != nil {
+			return err
+		}
+		j, _, err := t.leased(id)
+		if err != nil {
+			return err
+		}
+		var c lease.Change
+		if c, answer, err = lease.Start(j.Job, id, t.now); err != nil {
+			return err
+		}
+		t.heard(a)
+		if c.Event == "" {
+			return nil
+		}
+		return t.apply(j, c, nil)
+	})
+	return answer, err
+}
+
+// Renew keeps an agent and its leases alive. Offers that the agent does not
+// name are released: it never got them.
+func (s *Store) Renew(ctx context.Context, id qgjob.AgentID, req qgjob.RenewRequest) (resp qgjob.RenewResponse, err error) {
+	err = s.update(ctx, func(t *tx) error {
+		a, err := t.agent(id, req.Incarnation)
+		if err != nil {
+			return err
+		}
+		resp = qgjob.RenewResponse{Leases: map[qgjob.LeaseID]qgjob.LeaseAnswer{}, Drain: a.draining}
+		for _, l := range req.Leases {
+			if resp.Leases[l], err = t.renew(l); err != nil {
+				return err
+			}
+		}
+		t.heard(a)
+		for l := range t.m.held[id] {
+			if _, named := resp.Leases[l]; named {
+				continue
+			}
+			if err := t.releaseUnknown(l); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return resp, err
+}
+
+func (t *tx) renew(id qgjob.LeaseID) (qgjob.LeaseAnswer, error) {
+	j, _, err := t.leased(id)
+	if qgjob.KindOf(err) == qgjob.KindNotFound {
+		return qgjob.LeaseStale, nil
+	}
+	if err != nil {
+		return "", err
+	}
+	before := j.LeaseVer
+	var answer qgjob.LeaseAnswer
+	if j.Job, answer = lease.Renew(j.Job, id); answer == qgjob.LeaseStale {
+		return answer, nil
+	}
+	n, err := t.exec(`UPDATE jobs SET lease_ver = $1 WHERE id = $2 AND lease_id = $3 AND lease_ver = $4`, j.LeaseVer, int64(j.id), string(id), before)
+	if err == nil && n != 1 {
+		err = errLostRace
+	}
+	return answer, err
+}
+
+// releaseUnknown gives back an offer that its agent does not know of. What
+// was started stays: its agent must know of it.
+func (t *tx) releaseUnknown(id qgjob.LeaseID) error {
+	j, _, err := t.leased(id)
+	if err != nil || j.Started {
+		return err
+	}
+	c, err := lease.Release(j.Job, id, qgjob.ReasonOfferExpired, t.now)
+	if err != nil {
+		return err
+	}
+	return t.apply(j, c, nil)
+}
+
+// Complete ends an attempt with its agent's result and, when req.Next asks for
+// it, claims in the same transaction. A result that came too late is kept on
+// its attempt and refused with code stale_lease; the job is untouched.
+func (s *Store) Complete(ctx context.Context, id qgjob.LeaseID, req qgjob.CompleteRequest) (resp qgjob.CompleteResponse, err error) {
+	var stale error
+	err = s.update(ctx, func(t *tx) error {
+		stale, resp = nil, qgjob.CompleteResponse{}
+		j, a, err := t.leased(id)
+		if err != nil {
+			return err
+		}
+		r := lease.Result{Outcome: req.Outcome, Reason: req.Reason, Message: req.Message, Digest: req.Digest}
+		c, err := lease.Complete(j.Job, a, r, t.now, rand.Float64())
+		if qgjob.CodeOf(err) == qgjob.CodeStaleLease {
+			stale = err
+			_, err = t.exec(`UPDATE attempts SET refused = $1 WHERE lease_id = $2`, string(req.Outcome)+" "+req.Digest, string(id))
+			return err
+		}
+		if err != nil {
+			return err
+		}
+		if c.Attempt != nil { // not a repetition
+			if err := t.countInstall(j, &req); err != nil {
+				return err
+			}
+			if err := t.apply(j, c, &req); err != nil {
+				return err
+			}
+		}
+		resp.Status = j.State
+		resp.Next, err = t.claimNext(&req)
+		return err
+	})
+	return resp, errors.Join(err, stale)
+}
+
+// claimNext lets the agent of a result claim before any waiting one is woken.
+// A result counts whoever brings it, but only the agent's newest incarnation
+// may claim.
+func (t *tx) claimNext(req *qgjob.CompleteRequest) (*qgjob.ClaimResponse, error) {
+	a, err := t.agent(req.AgentID, req.Incarnation)
+	if err != nil {
+		return nil, nil
+	}
+	t.heard(a)
+	t.holds(a, req.Installed)
+	if req.Next == nil {
+		return nil, nil
+	}
+	next, err := t.claim(req.AgentID, *req.Next)
+	switch qgjob.CodeOf(err) {
+	case qgjob.CodeAgentBusy, qgjob.CodeAgentSuperseded:
+		return nil, nil // it still holds other jobs of a batch
+	}
+	return &next, err
+}
+
+// countInstall counts an install, or one that was avoided, into the run and
+// the agent that did it.
+func (t *tx) countInstall(j *jobRow, req *qgjob.CompleteRequest) error {
+	var done, avoided int64
+	switch req.Install {
+	case qgjob.InstallDone:
+		done = 1
+	case qgjob.InstallAvoided:
+		avoided = 1
+	case qgjob.InstallNone:
+		return nil
+	}
+	if a := t.m.agents[req.AgentID]; a != nil {
+		a.installs += done
+		a.avoided += avoided
+		if req.Install == qgjob.InstallFailed {
+			a.hasBuild = false
+		}
+		t.saveAgent(a)
+	}
+	_, err := t.exec(`UPDATE runs SET installs = installs + $1, avoided = avoided + $2, install_ms = install_ms + $3 WHERE id = $4`,
+		done, avoided, req.InstallMS, int64(j.run))
+	return err
+}
+
+// CancelJob asks a job to stop; see lease.Cancel.
+func (s *Store) CancelJob(ctx context.Context, id qgjob.JobID) (qgjob.Job, error) {
+	err := s.update(ctx, func(t *tx) error {
+		j, err := t.job(id)
+		if err != nil {
+			return err
+		}
+		return t.cancel(j)
+	})
+	if err != nil {
+		return qgjob.Job{}, err
+	}
+	return s.Job(ctx, id)
+}
+
+func (t *tx) cancel(j *jobRow) error {
+	c, err := lease.Cancel(j.Job)
+	if err != nil {
+		if e, ok := errors.AsType[*qgjob.Error](err); ok {
+			e.Message = j.id.String() + ": " + e.Message
+		}
+		return err
+	}
+	if c.Event == "" {
+		return nil
+	}
+	return t.apply(j, c, nil)
+}
+
+// cancelBatch is how many jobs of a run one transaction cancels, so that a run
+// of thousands does not hold up everybody's claims.
+const cancelBatch = 200
+
+// CancelRun asks every job of a run that has not ended to stop. A run that has
+// ended is refused with code terminal.
+func (s *Store) CancelRun(ctx context.Context, id qgjob.RunID) (qgjob.Run, error) {
+	var any bool
+	for after, more := qgjob.JobID(0), true; more; {
+		err := s.update(ctx, func(t *tx) error {
+			jobs, err := t.unfinished(id, after)
+			if err != nil {
+				return err
+			}
+			more = len(jobs) == cancelBatch
+			for _, j := range jobs {
+				if err := t.cancel(j); err != nil {
+					return err
+				}
+				any, after = true, j.id
+			}
+			return nil
+		})
+		if err != nil {
+			return qgjob.Run{}, err
+		}
+	}
+	run, err := s.Run(ctx, id)
+	if err == nil && !any {
+		return run, qgjob.Conflict(qgjob.CodeTerminal, "%s has ended already: %s", id, run.Conclusion)
+	}
+	return run, err
+}

@@ -1,0 +1,75 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"fmt"
+
+	"github.com/qualgent/qgjob"
+)
+
+// AppendLog adds bytes to an attempt's log at an offset. Bytes that are there
+// already are skipped, so a repeated chunk is harmless; a gap is refused with
+// code offset and the length to go on from. Beyond qgjob.MaxAttemptLog bytes
+// are counted and not kept (Full).
+func (s *Store) AppendLog(ctx context.Context, id qgjob.LeaseID, offset int64, data []byte) (resp qgjob.LogResponse, err error) {
+	err = s.update(ctx, func(t *tx) error {
+		var length, kept int64
+		found, err := t.queryRow(`SELECT log_bytes, log_kept FROM attempts WHERE lease_id = $1`, []any{string(id)}, &length, &kept)
+		if err != nil {
+			return fmt.Errorf("read the log of lease %s: %w", id, err)
+		}
+		if !found {
+			return qgjob.NotFound("lease %s does not exist", id)
+		}
+		if offset > length || offset < 0 {
+			e := qgjob.Conflict(qgjob.CodeOffset, "the log of lease %s is %d bytes long, not %d", id, length, offset)
+			e.Offset = length
+			return e
+		}
+		resp = qgjob.LogResponse{Length: max(length, offset+int64(len(data))), Full: kept >= qgjob.MaxAttemptLog}
+		if resp.Length == length {
+			return nil
+		}
+		fresh := data[length-offset:]
+		keep := fresh[:min(int64(len(fresh)), qgjob.MaxAttemptLog-kept)]
+		if len(keep) > 0 {
+			if _, err := t.exec(`INSERT INTO log_chunks (lease_id, off, data) VALUES ($1, $2, $3)`, string(id), kept, bytes.Clone(keep)); err != nil {
+				return fmt.Errorf("append to the log of lease %s: %w", id, err)
+			}
+		}
+		kept += int64(len(keep))
+		resp.Full = kept >= qgjob.MaxAttemptLog
+		t.note.Logs = append(t.note.Logs, id)
+		_, err = t.exec(`UPDATE attempts SET log_bytes = $1, log_kept = $2 WHERE lease_id = $3`, resp.Length, kept, string(id))
+		return err
+	})
+	return resp, err
+}
+
+// Log reads an attempt's log from an offset: at least one chunk when there is
+// more, about limit bytes. The end of what is there gives no bytes.
+func (s *Store) Log(ctx context.Context, id qgjob.LeaseID, offset int64, limit int) ([]byte, error) {
+	rows, err := s.read.QueryContext(ctx, `SELECT off, data FROM log_chunks WHERE lease_id = $1
+		AND off >= COALESCE((SELECT MAX(off) FROM log_chunks WHERE lease_id = $2 AND off <= $3), 0) ORDER BY off LIMIT 64`, string(id), string(id), offset)
+	if err != nil {
+		return nil, unavailable(fmt.Errorf("read the log of lease %s: %w", id, err))
+	}
+	var out []byte
+	err = eachRow(rows, func(rows *sql.Rows) error {
+		var off int64
+		var data []byte
+		if err := rows.Scan(&off, &data); err != nil {
+			return err
+		}
+		if skip := offset - off; skip > 0 {
+			data = data[min(skip, int64(len(data))):]
+		}
+		if len(out) < limit {
+			out = append(out, data...)
+		}
+		return nil
+	})
+	return out, unavailable(err)
+}

@@ -1,0 +1,154 @@
+package store
+
+import (
+	"database/sql"
+	"encoding/json"
+	"fmt"
+
+	"github.com/qualgent/qgjob"
+	"github.com/qualgent/qgjob/internal/schedule"
+)
+
+// mirror is what the writer remembers of the database to decide fast: the
+// scheduler's state and the agents' records. It is changed by the operations
+// as they go and read anew after a rollback.
+type mirror struct {
+	state  *schedule.State
+	groups map[groupKey]qgjob.GroupID
+	agents map[qgjob.AgentID]*agentRow
+	held   map[qgjob.AgentID]map[qgjob.LeaseID]qgjob.GroupID
+}
+
+// groupKey is what makes jobs share a group.
+type groupKey struct {
+	org      qgjob.OrgID
+	version  qgjob.AppVersionID
+	build    qgjob.Sum
+	target   qgjob.Target
+	requires string // JSON with sorted keys
+}
+
+func loadMirror(t *tx) (*mirror, error) {
+	m := &mirror{
+		state:  schedule.NewState(schedule.Seconds(t.now)),
+		groups: map[groupKey]qgjob.GroupID{},
+		agents: map[qgjob.AgentID]*agentRow{},
+		held:   map[qgjob.AgentID]map[qgjob.LeaseID]qgjob.GroupID{},
+	}
+	t.m = m
+	if err := t.each(`SELECT org_id, weight, quota, vt, vt_at FROM orgs`, nil, func(rows *sql.Rows) error {
+		var o schedule.Org
+		var at int64
+		if err := rows.Scan(&o.ID, &o.Weight, &o.Quota, &o.Used.Seconds, &at); err != nil {
+			return err
+		}
+		o.Used.At = float64(at) / 1000
+		m.state.SetOrg(o)
+		return nil
+	}); err != nil {
+		return nil, fmt.Errorf("read orgs: %w", err)
+	}
+	if err := t.each(`SELECT id, org_id, app_version_id, build_sha256, target, requires, waiting, runs, work_ms, head_priority, head_submitted
+		FROM job_groups WHERE waiting > 0 OR serving > 0`, nil, func(rows *sql.Rows) error {
+		_, err := m.scanGroup(rows)
+		return err
+	}); err != nil {
+		return nil, fmt.Errorf("read groups: %w", err)
+	}
+	if err := t.each(`SELECT `+agentColumns+` FROM agents`, nil, func(rows *sql.Rows) error {
+		a, err := scanAgent(rows)
+		if err != nil {
+			return err
+		}
+		m.agents[a.id] = a
+		m.state.SetAgent(a.scheduled(schedule.Agent{ID: a.id}))
+		return nil
+	}); err != nil {
+		return nil, fmt.Errorf("read agents: %w", err)
+	}
+	return m, m.loadLeases(t)
+}
+
+func (m *mirror) loadLeases(t *tx) error {
+	err := t.each(`SELECT org_id, group_id, lease_id, agent_id, estimate_ms FROM jobs WHERE state IN ('assigned', 'running', 'cancelling')`,
+		nil, func(rows *sql.Rows) error {
+			var j jobRow
+			if err := rows.Scan(&j.org, &j.group, &j.LeaseID, &j.Agent, &j.estimateMS); err != nil {
+				return err
+			}
+			m.lease(&j, schedule.Seconds(t.now), 0)
+			return nil
+		})
+	if err != nil {
+		return fmt.Errorf("read leases: %w", err)
+	}
+	return nil
+}
+
+// scanner is a row to read: of one or of many.
+type scanner interface{ Scan(...any) error }
+
+func (m *mirror) scanGroup(row scanner) (qgjob.GroupID, error) {
+	var g schedule.Group
+	var k groupKey
+	var workMS, headMS int64
+	if err := row.Scan(&g.ID, &k.org, &k.version, &k.build, &k.target, &k.requires, &g.Waiting, &g.Runs, &workMS, &g.HeadPriority, &headMS); err != nil {
+		return 0, err
+	}
+	g.Build = schedule.Build{Org: k.org, Version: k.version, SHA: k.build}
+	g.Target, g.Install = k.target, schedule.DefaultInstall
+	g.Work, g.HeadSubmitted = float64(workMS)/1000, float64(headMS)/1000
+	var err error
+	if g.Requires, err = parseLabels(k.requires); err != nil {
+		return 0, fmt.Errorf("%s: requires: %w", g.ID, err)
+	}
+	m.groups[k] = g.ID
+	m.state.SetGroup(g)
+	return g.ID, nil
+}
+
+// lease notes that an agent holds a job: it is busy until the job is expected
+// to end, and its org runs one more.
+func (m *mirror) lease(j *jobRow, now, install float64) {
+	if m.held[j.Agent] == nil {
+		m.held[j.Agent] = map[qgjob.LeaseID]qgjob.GroupID{}
+	}
+	m.held[j.Agent][j.LeaseID] = j.group
+	if a, ok := m.state.Agent(j.Agent); ok {
+		a.Serving = j.group
+		a.FreeAt = max(a.FreeAt, now) + install + float64(j.estimateMS)/1000
+		m.state.SetAgent(a)
+	}
+	o := m.state.Org(j.org)
+	o.Running++
+	m.state.SetOrg(o)
+}
+
+// unlease notes that an agent no longer holds a lease.
+func (m *mirror) unlease(org qgjob.OrgID, agent qgjob.AgentID, id qgjob.LeaseID) {
+	delete(m.held[agent], id)
+	if a, ok := m.state.Agent(agent); ok && len(m.held[agent]) == 0 {
+		a.Serving, a.FreeAt = 0, 0
+		m.state.SetAgent(a)
+	}
+	o := m.state.Org(org)
+	o.Running--
+	m.state.SetOrg(o)
+}
+
+func labelsJSON(labels map[string]string) string {
+	if len(labels) == 0 {
+		return ""
+	}
+	b, _ := json.Marshal(labels) // of strings: cannot fail; keys come sorted
+	return string(b)
+}
+
+func parseLabels(s string) (map[string]string, error) {
+	if s == "" {
+		return nil, nil
+	}
+	var m map[string]string
+	err := json.Unmarshal([]byte(s), &m)
+	return m, err
+}

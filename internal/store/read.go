@@ -1,0 +1,259 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/qualgent/qgjob"
+)
+
+// Job gives one job.
+func (s *Store) Job(ctx context.Context, id qgjob.JobID) (qgjob.Job, error) {
+	j, err := scanJob(s.read.QueryRowContext(ctx, `SELECT `+jobColumns+` FROM jobs WHERE id = $1`, int64(id)))
+	if isNoRows(err) {
+		return qgjob.Job{}, qgjob.NotFound("job %s does not exist", id)
+	}
+	if err != nil {
+		return qgjob.Job{}, unavailable(fmt.Errorf("read %s: %w", id, err))
+	}
+	return j.view(), nil
+}
+
+// Jobs lists jobs by id, ascending, behind the filter's cursor. A limit of 0,
+// or one over qgjob.MaxPage, is qgjob.MaxPage.
+func (s *Store) Jobs(ctx context.Context, f qgjob.JobFilter) ([]qgjob.Job, error) {
+	var where []string
+	var args []any
+	add := func(clause string, v any) {
+		args = append(args, v)
+		where = append(where, fmt.Sprintf(clause, len(args)))
+	}
+	add("id > $%d", int64(f.After))
+	if f.RunID != 0 {
+		add("run_id = $%d", int64(f.RunID))
+	}
+	if f.AppVersionID != "" {
+		add("app_version_id = $%d", string(f.AppVersionID))
+	}
+	if f.OrgID != "" {
+		add("org_id = $%d", string(f.OrgID))
+	}
+	if f.AgentID != "" {
+		add("agent_id = $%d", string(f.AgentID))
+	}
+	if f.Target != "" {
+		add("target = $%d", string(f.Target))
+	}
+	if len(f.Status) > 0 {
+		marks := make([]string, len(f.Status))
+		for i, st := range f.Status {
+			args = append(args, string(st))
+			marks[i] = fmt.Sprintf("$%d", len(args))
+		}
+		where = append(where, "state IN ("+strings.Join(marks, ", ")+")")
+	}
+	args = append(args, pageLimit(f.Limit))
+	return s.jobs(ctx, fmt.Sprintf("WHERE %s ORDER BY id LIMIT $%d", strings.Join(where, " AND "), len(args)), args...)
+}
+
+func pageLimit(n int) int {
+	if n <= 0 || n > qgjob.MaxPage {
+		return qgjob.MaxPage
+	}
+	return n
+}
+
+// SeedGroup is the seed's group route: every job of an app version, finished
+// ones included, by priority and then in the order of submission. An empty
+// org means all.
+func (s *Store) SeedGroup(ctx context.Context, version qgjob.AppVersionID, org qgjob.OrgID) ([]qgjob.Job, error) {
+	return s.jobs(ctx, `WHERE app_version_id = $1 AND ($2 = '' OR org_id = $3) ORDER BY priority DESC, id`, string(version), string(org), string(org))
+}
+
+func (s *Store) jobs(ctx context.Context, tail string, args ...any) ([]qgjob.Job, error) {
+	rows, err := s.read.QueryContext(ctx, `SELECT `+jobColumns+` FROM jobs `+tail, args...)
+	if err != nil {
+		return nil, unavailable(fmt.Errorf("list jobs: %w", err))
+	}
+	jobs := []qgjob.Job{}
+	err = eachRow(rows, func(rows *sql.Rows) error {
+		j, err := scanJob(rows)
+		if err == nil {
+			jobs = append(jobs, j.view())
+		}
+		return err
+	})
+	return jobs, unavailable(err)
+}
+
+const runColumns = `id, org_id, total, passed, failed, errored, cancelled, flaky, installs, avoided, install_ms, retry_of, labels, created_at, finished_at`
+
+// Run gives one run with its tally as of now.
+func (s *Store) Run(ctx context.Context, id qgjob.RunID) (qgjob.Run, error) {
+	runs, err := s.runs(ctx, `WHERE id = $1`, int64(id))
+	if err != nil {
+		return qgjob.Run{}, err
+	}
+	if len(runs) == 0 {
+		return qgjob.Run{}, qgjob.NotFound("run %s does not exist", id)
+	}
+	return runs[0], nil
+}
+
+// Runs lists an org's runs, or everybody's when org is empty, newest first.
+// before is the keyset cursor: runs with a smaller id follow; 0 begins.
+func (s *Store) Runs(ctx context.Context, org qgjob.OrgID, before qgjob.RunID, limit int) ([]qgjob.Run, error) {
+	return s.runs(ctx, `WHERE ($1 = '' OR org_id = $2) AND ($3 = 0 OR id < $4) ORDER BY id DESC LIMIT $5`, string(org), string(org), int64(before), int64(before), pageLimit(limit))
+}
+
+func (s *Store) runs(ctx context.Context, tail string, args ...any) ([]qgjob.Run, error) {
+	rows, err := s.read.QueryContext(ctx, `SELECT `+runColumns+` FROM runs `+tail, args...)
+	if err != nil {
+		return nil, unavailable(fmt.Errorf("list runs: %w", err))
+	}
+	runs := []qgjob.Run{}
+	err = eachRow(rows, func(rows *sql.Rows) error {
+		var r qgjob.Run
+		var retryOf qgjob.RunID
+		var labels string
+		var created, finished int64
+		if err := rows.Scan(&r.RunID, &r.OrgID, &r.Tally.Total, &r.Tally.Passed, &r.Tally.Failed, &r.Tally.Errored, &r.Tally.Cancelled, &r.Tally.Flaky,
+			&r.Installs, &r.InstallsAvoided, &r.InstallMS, &retryOf, &labels, &created, &finished); err != nil {
+			return err
+		}
+		if retryOf != 0 {
+			r.RetryOf = &retryOf
+		}
+		r.SubmittedAt, r.FinishedAt, r.Conclusion = fromMS(created), timePtr(finished), r.Tally.Conclude()
+		var err error
+		r.Labels, err = parseLabels(labels)
+		runs = append(runs, r)
+		return err
+	})
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	for i := range runs {
+		if err := s.countOpen(ctx, &runs[i]); err != nil {
+			return nil, err
+		}
+	}
+	return runs, nil
+}
+
+// countOpen fills in how many jobs of a run are leased and how many wait. The
+// two reads may straddle a commit; the waiting are what is left.
+func (s *Store) countOpen(ctx context.Context, r *qgjob.Run) error {
+	open := r.Tally.Total - r.Tally.Ended()
+	if open == 0 {
+		return nil
+	}
+	err := s.read.QueryRowContext(ctx, `SELECT COUNT(*) FROM jobs WHERE run_id = $1 AND state IN ('assigned', 'running', 'cancelling')`, int64(r.RunID)).Scan(&r.Tally.Running)
+	if err != nil {
+		return unavailable(fmt.Errorf("count the jobs of %s: %w", r.RunID, err))
+	}
+	r.Tally.Running = min(r.Tally.Running, open)
+	r.Tally.Queued = open - r.Tally.Running
+	return nil
+}
+
+// Attempts lists a job's attempts, oldest first, with tests and artifacts.
+func (s *Store) Attempts(ctx context.Context, id qgjob.JobID) ([]qgjob.Attempt, error) {
+	if _, err := s.Job(ctx, id); err != nil {
+		return nil, err
+	}
+	rows, err := s.read.QueryContext(ctx, `SELECT a.lease_id, a.job_id, a.number, a.agent_id, a.outcome, a.reason, a.message, a.exit_code, a.install, a.install_ms,
+		a.test_ms, a.offered_at, CASE WHEN a.started_at = 0 AND j.lease_id = a.lease_id THEN j.started_at ELSE a.started_at END, a.ended_at, a.log_kept, a.tests
+		FROM attempts a JOIN jobs j ON j.id = a.job_id WHERE a.job_id = $1 ORDER BY a.number`, int64(id))
+	if err != nil {
+		return nil, unavailable(fmt.Errorf("list the attempts of %s: %w", id, err))
+	}
+	list := []qgjob.Attempt{}
+	err = eachRow(rows, func(rows *sql.Rows) error {
+		var a qgjob.Attempt
+		var offered, started, ended int64
+		var tests string
+		if err := rows.Scan(&a.LeaseID, &a.JobID, &a.Number, &a.AgentID, &a.Outcome, &a.Reason, &a.Message, &a.ExitCode, &a.Install, &a.InstallMS,
+			&a.TestMS, &offered, &started, &ended, &a.LogBytes, &tests); err != nil {
+			return err
+		}
+		a.OfferedAt, a.StartedAt, a.EndedAt = fromMS(offered), timePtr(started), timePtr(ended)
+		var err error
+		if tests != "" {
+			err = json.Unmarshal([]byte(tests), &a.Tests)
+		}
+		list = append(list, a)
+		return err
+	})
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	files, err := s.Artifacts(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	for i := range list {
+		for _, f := range files {
+			if f.LeaseID == list[i].LeaseID {
+				list[i].Artifacts = append(list[i].Artifacts, f)
+			}
+		}
+	}
+	return list, nil
+}
+
+// Attempt gives the number-th attempt of a job, or its newest when number is
+// 0, without tests and artifacts: what a log reader needs.
+func (s *Store) Attempt(ctx context.Context, id qgjob.JobID, number int) (a qgjob.Attempt, err error) {
+	if _, err := s.Job(ctx, id); err != nil {
+		return a, err
+	}
+	var ended int64
+	err = s.read.QueryRowContext(ctx, `SELECT lease_id, job_id, number, agent_id, outcome, ended_at, log_kept FROM attempts
+		WHERE job_id = $1 AND ($2 = 0 OR number = $3) ORDER BY number DESC LIMIT 1`, int64(id), number, number).
+		Scan(&a.LeaseID, &a.JobID, &a.Number, &a.AgentID, &a.Outcome, &ended, &a.LogBytes)
+	if isNoRows(err) && number == 0 {
+		return a, qgjob.NotFound("job %s has no attempt yet", id)
+	}
+	if isNoRows(err) {
+		return a, qgjob.NotFound("job %s has no attempt %d", id, number)
+	}
+	a.EndedAt = timePtr(ended)
+	return a, unavailable(err)
+}
+
+// Events lists a run's events behind a sequence number, in order.
+func (s *Store) Events(ctx context.Context, run qgjob.RunID, after int64, limit int) ([]qgjob.Event, error) {
+	rows, err := s.read.QueryContext(ctx, `SELECT seq, body FROM events WHERE run_id = $1 AND seq > $2 ORDER BY seq LIMIT $3`, int64(run), after, pageLimit(limit))
+	if err != nil {
+		return nil, unavailable(fmt.Errorf("list the events of %s: %w", run, err))
+	}
+	list := []qgjob.Event{}
+	err = eachRow(rows, func(rows *sql.Rows) error {
+		var e qgjob.Event
+		var body string
+		if err := rows.Scan(&e.Seq, &body); err != nil {
+			return err
+		}
+		seq := e.Seq
+		err := json.Unmarshal([]byte(body), &e)
+		e.Seq = seq
+		list = append(list, e)
+		return err
+	})
+	return list, unavailable(err)
+}
+
+func (t *tx) unfinished(run qgjob.RunID, after qgjob.JobID) ([]*jobRow, error) {
+	var jobs []*jobRow
+	err := t.each(`SELECT `+jobColumns+` FROM jobs WHERE run_id = $1 AND id > $2 AND state IN ('queued', 'assigned', 'running', 'cancelling')
+		ORDER BY id LIMIT $3`, []any{int64(run), int64(after), cancelBatch}, func(rows *sql.Rows) error {
+		j, err := scanJob(rows)
+		jobs = append(jobs, j)
+		return err
+	})
+	return jobs, err
+}

@@ -1,0 +1,85 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/qualgent/qgjob"
+)
+
+// RetryRun submits a new run of those jobs of a finished run that did not
+// pass, with the builds and bundles they had. Terminal states are never left:
+// the old run stays as it is. A run with nothing to repeat, or one that goes
+// on, is refused (conflict).
+func (s *Store) RetryRun(ctx context.Context, id qgjob.RunID, key string) (qgjob.SubmitResponse, error) {
+	run, err := s.Run(ctx, id)
+	if err != nil {
+		return qgjob.SubmitResponse{}, err
+	}
+	if run.Conclusion == "" {
+		e := qgjob.Conflict("", "run %s goes on: %d of %d jobs have ended", id, run.Tally.Ended(), run.Tally.Total)
+		e.Hint = "wait for its end, or cancel it"
+		return qgjob.SubmitResponse{}, e
+	}
+	jobs, err := s.jobs(ctx, `WHERE run_id = $1 AND state IN ('failed', 'errored', 'cancelled') ORDER BY id`, int64(id))
+	if err != nil {
+		return qgjob.SubmitResponse{}, err
+	}
+	if len(jobs) == 0 {
+		return qgjob.SubmitResponse{}, qgjob.Conflict("", "every job of %s passed: there is nothing to repeat", id)
+	}
+	return s.resubmit(ctx, run, jobs, key)
+}
+
+// RetryJob submits a new run of one ended job.
+func (s *Store) RetryJob(ctx context.Context, id qgjob.JobID, key string) (qgjob.SubmitResponse, error) {
+	job, err := s.Job(ctx, id)
+	if err != nil {
+		return qgjob.SubmitResponse{}, err
+	}
+	if !job.Status.Terminal() {
+		e := qgjob.Conflict("", "job %s has not ended: it is %s", id, job.Status)
+		e.Hint = "wait for its end, or cancel it"
+		return qgjob.SubmitResponse{}, e
+	}
+	run, err := s.Run(ctx, job.RunID)
+	if err != nil {
+		return qgjob.SubmitResponse{}, err
+	}
+	return s.resubmit(ctx, run, []qgjob.Job{job}, key)
+}
+
+func (s *Store) resubmit(ctx context.Context, run qgjob.Run, jobs []qgjob.Job, key string) (qgjob.SubmitResponse, error) {
+	sub := &submission{key: key, retryOf: run.RunID, req: qgjob.SubmitRequest{OrgID: run.OrgID, Labels: run.Labels}}
+	for _, j := range jobs {
+		sub.req.Jobs = append(sub.req.Jobs, qgjob.JobSpec{
+			AppVersionID: j.AppVersionID, TestPath: j.TestPath, Target: j.Target, Priority: j.Priority, Requires: j.Requires,
+			Retries: j.Retries, TimeoutS: j.TimeoutS, BundleSHA256: j.BundleSHA256,
+		})
+		sub.builds = append(sub.builds, j.BuildSHA256)
+	}
+	return s.submit(ctx, sub)
+}
+
+// Held lists every lease, for the sweep that expires those not renewed.
+func (s *Store) Held(ctx context.Context) ([]HeldLease, error) {
+	rows, err := s.read.QueryContext(ctx, `SELECT id, lease_id, lease_ver, started, started_at, timeout_ms FROM jobs
+		WHERE state IN ('assigned', 'running', 'cancelling') ORDER BY id`)
+	if err != nil {
+		return nil, unavailable(fmt.Errorf("list leases: %w", err))
+	}
+	var list []HeldLease
+	for rows.Next() {
+		var h HeldLease
+		var startedAt, timeout int64
+		if err := rows.Scan(&h.JobID, &h.LeaseID, &h.Ver, &h.Started, &startedAt, &timeout); err != nil {
+			return nil, unavailable(err)
+		}
+		if h.Started {
+			h.Deadline = fromMS(startedAt).Add(time.Duration(timeout)*time.Millisecond + qgjob.InstallAllowance)
+		}
+		list = append(list, h)
+	}
+	return list, unavailable(rows.Err())
+}

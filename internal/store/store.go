@@ -1,0 +1,124 @@
+// Package store is remembering: jobs, runs, attempts, agents, logs and events
+// in one SQL text. Every state change is decided by internal/lease, written by
+// one writer that gathers whatever waits into one transaction (group commit),
+// and answered after that transaction is on disk.
+//
+// SQLite runs in WAL mode with synchronous=FULL: what was acknowledged is on
+// disk. One process owns a data directory; a second one is refused.
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/qualgent/qgjob"
+	"github.com/qualgent/qgjob/internal/lease"
+	"github.com/qualgent/qgjob/internal/schedule"
+)
+
+// Options are what a Store is opened with. Zero fields take their defaults.
+type Options struct {
+	LeaseTTL time.Duration   // default lease.DefaultTTL
+	Policy   schedule.Policy // default schedule.DefaultPolicy()
+	// Notify is told what each commit changed, on the writer's goroutine and
+	// before the commit's callers are answered: it must not block.
+	Notify func(Note)
+	// Ungrouped gives every operation a transaction of its own. It exists to
+	// be measured against.
+	Ungrouped bool
+	Log       *slog.Logger
+}
+
+// Note is what one commit changed.
+type Note struct {
+	Events []qgjob.Event   // in order
+	Logs   []qgjob.LeaseID // attempts whose log grew
+	Work   bool            // a job began to wait: claims may succeed now
+	Agents bool            // an agent came, went, drained or became free
+}
+
+// Store keeps everything that must survive. Its methods may be called from any
+// goroutine.
+type Store struct {
+	opts   Options
+	read   *sql.DB
+	writer *writer
+	close  func() error
+}
+
+// Open opens, and when necessary makes or migrates, the SQLite store in a data
+// directory. It is refused (conflict) while another process has it open, and
+// (unavailable) when the directory cannot be written.
+func Open(ctx context.Context, dir string, opts Options) (*Store, error) {
+	if opts.LeaseTTL == 0 {
+		opts.LeaseTTL = lease.DefaultTTL
+	}
+	if opts.Policy == (schedule.Policy{}) {
+		opts.Policy = schedule.DefaultPolicy()
+	}
+	if opts.Notify == nil {
+		opts.Notify = func(Note) {}
+	}
+	if opts.Log == nil {
+		opts.Log = slog.New(slog.DiscardHandler)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, qgjob.Unavailable(err, "open data directory %s", dir)
+	}
+	unlock, err := lockDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{opts: opts}
+	if err := s.openSQLite(ctx, filepath.Join(dir, "qgjob.db")); err != nil {
+		unlock()
+		return nil, err
+	}
+	closeDB := s.close
+	s.close = func() error { err := closeDB(); unlock(); return err }
+	return s, nil
+}
+
+// Close answers what is under way, refuses the rest and closes the database.
+func (s *Store) Close() error {
+	s.writer.stop()
+	return s.close()
+}
+
+// LeaseTTL is how long a lease lives without a renewal.
+func (s *Store) LeaseTTL() time.Duration { return s.opts.LeaseTTL }
+
+// Ping reports whether the database can be read and its writer runs.
+func (s *Store) Ping(ctx context.Context) error {
+	if err := s.read.PingContext(ctx); err != nil {
+		return unavailable(fmt.Errorf("ping database: %w", err))
+	}
+	return s.update(ctx, func(*tx) error { return nil })
+}
+
+func ms(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
+}
+
+func fromMS(v int64) time.Time {
+	if v == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(v).UTC()
+}
+
+func timePtr(v int64) *time.Time {
+	if v == 0 {
+		return nil
+	}
+	t := fromMS(v)
+	return &t
+}

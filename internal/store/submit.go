@@ -1,0 +1,256 @@
+package store
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+
+	"github.com/qualgent/qgjob"
+	"github.com/qualgent/qgjob/internal/schedule"
+)
+
+// submission is one Submit on its way through the writer. Those of one batch
+// are written together.
+type submission struct {
+	req      qgjob.SubmitRequest
+	key      string
+	bodyHash string
+	retryOf  qgjob.RunID
+	builds   []qgjob.Sum // by job, when the builds are given (a retry); else looked up
+	run      qgjob.RunID
+	first    qgjob.JobID
+	repeat   bool
+}
+
+// Submit accepts a run whole, and returns once it is on disk. The same
+// idempotency key with the same body gives the same ids again (Repeat true);
+// with another body it is invalid, code key_reused. An empty key is none.
+func (s *Store) Submit(ctx context.Context, key string, req qgjob.SubmitRequest) (qgjob.SubmitResponse, error) {
+	return s.submit(ctx, &submission{req: req, key: key})
+}
+
+func (s *Store) submit(ctx context.Context, sub *submission) (qgjob.SubmitResponse, error) {
+	if err := qgjob.CheckIdempotencyKey(sub.key); err != nil {
+		return qgjob.SubmitResponse{}, err
+	}
+	if err := sub.req.Check(); err != nil {
+		return qgjob.SubmitResponse{}, err
+	}
+	if sub.key != "" {
+		body, err := json.Marshal(sub.req)
+		if err != nil {
+			return qgjob.SubmitResponse{}, err
+		}
+		hash := sha256.Sum256(body)
+		sub.bodyHash = hex.EncodeToString(hash[:])
+	}
+	if err := s.writer.enqueue(ctx, &op{submit: sub, answer: make(chan struct{})}); err != nil {
+		return qgjob.SubmitResponse{}, err
+	}
+	resp := qgjob.SubmitResponse{RunID: sub.run, Repeat: sub.repeat, JobIDs: make([]qgjob.JobID, len(sub.req.Jobs))}
+	for i := range resp.JobIDs {
+		resp.JobIDs[i] = sub.first + qgjob.JobID(i)
+	}
+	return resp, nil
+}
+
+// submitAll writes the submissions of a batch together: numbers are reserved
+// once, rows of all of them share their statements.
+func (t *tx) submitAll(batch []*op) error {
+	var fresh []*submission
+	var jobs int
+	keyed := map[[2]string]*submission{}
+	for _, o := range batch {
+		if o.submit == nil {
+			continue
+		}
+		var isNew bool
+		isNew, o.err = t.knownKey(o.submit, keyed)
+		if o.err != nil && qgjob.KindOf(o.err) == qgjob.KindInternal {
+			return o.err
+		}
+		if isNew && o.err == nil {
+			fresh = append(fresh, o.submit)
+			jobs += len(o.submit.req.Jobs)
+		}
+	}
+	if len(fresh) == 0 {
+		return nil
+	}
+	if err := t.number(fresh, jobs); err != nil {
+		return err
+	}
+	for _, o := range batch { // two equal keys in one batch: the second repeats the first
+		if o.submit != nil && o.submit.repeat && o.submit.run == 0 {
+			first := keyed[[2]string{string(o.submit.req.OrgID), o.submit.key}]
+			o.submit.run, o.submit.first = first.run, first.first
+		}
+	}
+	return t.writeSubmissions(fresh, jobs)
+}
+
+// knownKey finds an idempotency key again, in the database or in this batch.
+func (t *tx) knownKey(sub *submission, keyed map[[2]string]*submission) (isNew bool, err error) {
+	*sub = submission{req: sub.req, key: sub.key, bodyHash: sub.bodyHash, retryOf: sub.retryOf, builds: sub.builds}
+	if sub.key == "" {
+		return true, nil
+	}
+	id := [2]string{string(sub.req.OrgID), sub.key}
+	var hash string
+	if first := keyed[id]; first != nil {
+		hash = first.bodyHash
+	} else {
+		found, err := t.queryRow(`SELECT i.body_hash, i.run_id, MIN(j.id) FROM idempotency i JOIN jobs j ON j.run_id = i.run_id
+			WHERE i.org_id = $1 AND i.key = $2 GROUP BY i.body_hash, i.run_id`, []any{id[0], id[1]}, &hash, &sub.run, &sub.first)
+		if err != nil {
+			return false, fmt.Errorf("look an idempotency key up: %w", err)
+		}
+		if !found {
+			keyed[id] = sub
+			return true, nil
+		}
+	}
+	if hash != sub.bodyHash {
+		e := qgjob.Invalid("Idempotency-Key", fmt.Sprintf("Idempotency-Key %q came before with another body", sub.key))
+		e.Code, e.Hint = qgjob.CodeKeyReused, "use a new key for a new run"
+		return false, e
+	}
+	sub.repeat = true
+	return false, nil
+}
+
+func (t *tx) number(fresh []*submission, jobs int) error {
+	run, err := t.take("run", len(fresh))
+	if err != nil {
+		return err
+	}
+	job, err := t.take("job", jobs)
+	if err != nil {
+		return err
+	}
+	for _, sub := range fresh {
+		sub.run, sub.first = qgjob.RunID(run), qgjob.JobID(job)
+		run++
+		job += int64(len(sub.req.Jobs))
+	}
+	return nil
+}
+
+const (
+	newRunColumns = "id, org_id, total, retry_of, labels, created_at"
+	newJobColumns = "id, org_id, run_id, group_id, app_version_id, build_sha256, bundle_sha256, test_path, target, requires, priority, estimate_ms, retries, timeout_ms, submitted_at, state"
+)
+
+func (t *tx) writeSubmissions(fresh []*submission, jobs int) error {
+	runRows, keyRows, jobRows := make([][]any, 0, len(fresh)), [][]any{}, make([][]any, 0, jobs)
+	var work float64
+	for _, sub := range fresh {
+		org := string(sub.req.OrgID)
+		runRows = append(runRows, []any{int64(sub.run), org, len(sub.req.Jobs), int64(sub.retryOf), labelsJSON(sub.req.Labels), t.nowMS})
+		if sub.key != "" {
+			keyRows = append(keyRows, []any{org, sub.key, sub.bodyHash, int64(sub.run), t.nowMS})
+		}
+		inRun := map[qgjob.GroupID]bool{}
+		for i, spec := range sub.req.Jobs {
+			spec = spec.WithDefaults()
+			build, err := t.buildOf(sub, i)
+			if err != nil {
+				return err
+			}
+			key := groupKey{sub.req.OrgID, spec.AppVersionID, build, spec.Target, labelsJSON(spec.Requires)}
+			group, err := t.groupOf(key)
+			if err != nil {
+				return err
+			}
+			estimate := schedule.DefaultEstimate
+			work += estimate
+			t.waits(group, spec.Priority, float64(t.nowMS)/1000, estimate, !inRun[group])
+			inRun[group] = true
+			jobRows = append(jobRows, []any{int64(sub.first) + int64(i), org, int64(sub.run), int64(group), string(spec.AppVersionID), string(build),
+				string(spec.BundleSHA256), spec.TestPath, string(spec.Target), key.requires, spec.Priority, int64(estimate * 1000), spec.Retries, spec.TimeoutS * 1000, t.nowMS, string(qgjob.Queued)})
+		}
+		t.tell(qgjob.Event{Kind: qgjob.EventRunSubmitted, OrgID: sub.req.OrgID, RunID: sub.run})
+	}
+	t.m.state.Arrive(schedule.Seconds(t.now), work)
+	t.note.Work = true
+	if err := t.insert("runs", newRunColumns, runRows); err != nil {
+		return err
+	}
+	if err := t.insert("idempotency", "org_id, key, body_hash, run_id, created_at", keyRows); err != nil {
+		return err
+	}
+	return t.insert("jobs", newJobColumns, jobRows)
+}
+
+// waits adds a newly submitted job to its group's aggregates. It goes behind
+// all that wait at its priority.
+func (t *tx) waits(id qgjob.GroupID, priority int, submitted, estimate float64, newRun bool) {
+	g, _ := t.m.state.Group(id)
+	q, d := g.Queue, t.group(id)
+	if q.Waiting == 0 || priority > q.HeadPriority {
+		q.HeadPriority, q.HeadSubmitted = priority, submitted
+	}
+	q.Waiting++
+	q.Work += estimate
+	d.waiting++
+	d.workMS += int64(estimate * 1000)
+	if newRun {
+		q.Runs++
+		d.runs++
+	}
+	t.m.state.SetQueue(id, q)
+}
+
+// buildOf finds the build that an app version carries now.
+func (t *tx) buildOf(sub *submission, i int) (qgjob.Sum, error) {
+	if sub.builds != nil {
+		return sub.builds[i], nil
+	}
+	version := sub.req.Jobs[i].AppVersionID
+	if t.lastBuild.org == sub.req.OrgID && t.lastBuild.version == version {
+		return t.lastBuild.sum, nil
+	}
+	var sum qgjob.Sum
+	if _, err := t.queryRow(`SELECT sha256 FROM apps WHERE org_id = $1 AND app_version_id = $2`, []any{string(sub.req.OrgID), string(version)}, &sum); err != nil {
+		return "", fmt.Errorf("look a build up: %w", err)
+	}
+	t.lastBuild.org, t.lastBuild.version, t.lastBuild.sum = sub.req.OrgID, version, sum
+	return sum, nil
+}
+
+// groupOf finds or makes the group of a key.
+func (t *tx) groupOf(k groupKey) (qgjob.GroupID, error) {
+	if id, ok := t.m.groups[k]; ok {
+		return id, nil
+	}
+	args := []any{string(k.org), string(k.version), string(k.build), string(k.target), k.requires}
+	st, err := t.stmt(`SELECT id, org_id, app_version_id, build_sha256, target, requires, waiting, runs, work_ms, head_priority, head_submitted
+		FROM job_groups WHERE org_id = $1 AND app_version_id = $2 AND build_sha256 = $3 AND target = $4 AND requires = $5`)
+	if err != nil {
+		return 0, err
+	}
+	id, err := t.m.scanGroup(st.QueryRowContext(t.ctx, args...))
+	if err == nil {
+		return id, nil
+	}
+	if !isNoRows(err) {
+		return 0, fmt.Errorf("find a group: %w", err)
+	}
+	n, err := t.take("group", 1)
+	if err != nil {
+		return 0, err
+	}
+	if _, err := t.exec(`INSERT INTO job_groups (id, org_id, app_version_id, build_sha256, target, requires) VALUES ($1, $2, $3, $4, $5, $6)`,
+		append([]any{n}, args...)...); err != nil {
+		return 0, fmt.Errorf("make a group: %w", err)
+	}
+	requires, err := parseLabels(k.requires)
+	if err != nil {
+		return 0, err
+	}
+	t.m.groups[k] = qgjob.GroupID(n)
+	t.m.state.SetGroup(schedule.Group{ID: qgjob.GroupID(n), Build: schedule.Build{Org: k.org, Version: k.version, SHA: k.build}, Target: k.target, Requires: requires, Install: schedule.DefaultInstall})
+	return qgjob.GroupID(n), nil
+}

@@ -1,0 +1,212 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/qualgent/qgjob"
+)
+
+// errLostRace: a compare-and-set found another state than was read. With one
+// writer it cannot happen; with several it is normal, and the operation is
+// tried again.
+var errLostRace = errors.New("lost a race for a row")
+
+// tx is one transaction of the writer: its statements, what it has changed in
+// the mirror and must still write, and what to tell after the commit.
+type tx struct {
+	ctx    context.Context
+	w      *writer
+	m      *mirror
+	now    time.Time
+	nowMS  int64
+	open   bool
+	writes int
+	note   Note
+	groups map[qgjob.GroupID]*groupDelta // changed, to be written at the end
+	dirty  struct {
+		agents map[qgjob.AgentID]bool
+		orgs   map[qgjob.OrgID]bool
+	}
+	lastBuild struct { // what buildOf looked up last
+		org     qgjob.OrgID
+		version qgjob.AppVersionID
+		sum     qgjob.Sum
+	}
+}
+
+// groupDelta is how a transaction changed a group's aggregates.
+type groupDelta struct{ waiting, runs, workMS, serving int64 }
+
+func (t *tx) stmt(query string) (*sql.Stmt, error) {
+	if st := t.w.stmts[query]; st != nil {
+		return st, nil
+	}
+	st, err := t.w.conn.PrepareContext(t.ctx, query)
+	if err != nil {
+		return nil, fmt.Errorf("prepare %.60q: %w", query, err)
+	}
+	t.w.stmts[query] = st
+	return st, nil
+}
+
+// exec writes and gives the number of rows changed.
+func (t *tx) exec(query string, args ...any) (int64, error) {
+	t.writes++
+	st, err := t.stmt(query)
+	if err != nil {
+		return 0, err
+	}
+	res, err := st.ExecContext(t.ctx, args...)
+	if err != nil {
+		return 0, err
+	}
+	return res.RowsAffected()
+}
+
+// queryRow reads one row; found is false when there is none.
+func (t *tx) queryRow(query string, args []any, dest ...any) (found bool, err error) {
+	st, err := t.stmt(query)
+	if err != nil {
+		return false, err
+	}
+	err = st.QueryRowContext(t.ctx, args...).Scan(dest...)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// each reads rows; scan is called once for each.
+func (t *tx) each(query string, args []any, scan func(*sql.Rows) error) error {
+	st, err := t.stmt(query)
+	if err != nil {
+		return err
+	}
+	rows, err := st.QueryContext(t.ctx, args...)
+	if err != nil {
+		return err
+	}
+	return eachRow(rows, scan)
+}
+
+func eachRow(rows *sql.Rows, scan func(*sql.Rows) error) error {
+	for rows.Next() {
+		if err := scan(rows); err != nil {
+			return errors.Join(err, rows.Close())
+		}
+	}
+	return errors.Join(rows.Err(), rows.Close())
+}
+
+// take reserves n numbers of a counter and gives the first. Numbers are never
+// issued again, whatever becomes of what they name.
+func (t *tx) take(counter string, n int) (int64, error) {
+	t.writes++
+	var last int64
+	found, err := t.queryRow(`UPDATE counters SET value = value + $1 WHERE name = $2 RETURNING value`, []any{n, counter}, &last)
+	if err == nil && !found {
+		err = fmt.Errorf("counter %s is missing", counter)
+	}
+	return last - int64(n) + 1, err
+}
+
+// tell adds an event to the outbox; it is numbered and written by finish.
+func (t *tx) tell(e qgjob.Event) {
+	e.At = fromMS(t.nowMS)
+	t.note.Events = append(t.note.Events, e)
+}
+
+func (t *tx) group(id qgjob.GroupID) *groupDelta {
+	d := t.groups[id]
+	if d == nil {
+		d = &groupDelta{}
+		t.groups[id] = d
+	}
+	return d
+}
+
+// finish writes what was gathered in memory: aggregates, agents, orgs, events.
+func (t *tx) finish() error {
+	for id, d := range t.groups {
+		g, _ := t.m.state.Group(id)
+		n, err := t.exec(`UPDATE job_groups SET waiting = waiting + $1, runs = runs + $2, work_ms = work_ms + $3, serving = serving + $4,
+			head_priority = $5, head_submitted = $6, rev = rev + 1 WHERE id = $7`,
+			d.waiting, d.runs, d.workMS, d.serving, g.HeadPriority, int64(g.HeadSubmitted*1000+0.5), int64(id))
+		if err != nil || n != 1 {
+			return errors.Join(err, fmt.Errorf("write %s: %d rows changed", id, n))
+		}
+	}
+	for id := range t.dirty.agents {
+		if err := t.writeAgent(t.m.agents[id]); err != nil {
+			return err
+		}
+	}
+	for id := range t.dirty.orgs {
+		o := t.m.state.Org(id)
+		if _, err := t.exec(`INSERT INTO orgs (org_id, weight, quota, vt, vt_at) VALUES ($1, $2, $3, $4, $5)
+			ON CONFLICT (org_id) DO UPDATE SET weight = excluded.weight, quota = excluded.quota, vt = excluded.vt, vt_at = excluded.vt_at`,
+			string(id), o.Weight, o.Quota, o.Used.Seconds, int64(o.Used.At*1000)); err != nil {
+			return err
+		}
+	}
+	return t.writeEvents()
+}
+
+func (t *tx) writeEvents() error {
+	events := t.note.Events
+	if len(events) == 0 {
+		return nil
+	}
+	first, err := t.take("event", len(events))
+	if err != nil {
+		return err
+	}
+	rows := make([][]any, len(events))
+	for i := range events {
+		events[i].Seq = first + int64(i)
+		body, err := json.Marshal(events[i])
+		if err != nil {
+			return err
+		}
+		rows[i] = []any{events[i].Seq, string(events[i].OrgID), int64(events[i].RunID), t.nowMS, string(body)}
+	}
+	return t.insert("events", "seq, org_id, run_id, created_at, body", rows)
+}
+
+// insert writes rows in statements of at most bulkRows, so that the cost of a
+// statement is shared.
+func (t *tx) insert(table, columns string, rows [][]any) error {
+	for len(rows) > 0 {
+		n := 1
+		for n*2 <= len(rows) && n < bulkRows {
+			n *= 2
+		}
+		args := make([]any, 0, n*len(rows[0]))
+		for _, r := range rows[:n] {
+			args = append(args, r...)
+		}
+		if _, err := t.exec(bulkInsert(table, columns, n, len(rows[0])), args...); err != nil {
+			return fmt.Errorf("insert into %s: %w", table, err)
+		}
+		rows = rows[n:]
+	}
+	return nil
+}
+
+// bulkRows is the most rows of one insert statement. Powers of two keep the
+// set of prepared statements small.
+const bulkRows = 64
+
+// bulkInsert is part of the dialect: SQLite looks a numbered parameter up by
+// its name, which costs time by the square of their number, so bulk inserts
+// use plain ones there.
+func bulkInsert(table, columns string, rows, width int) string {
+	row := "(" + strings.TrimSuffix(strings.Repeat("?,", width), ",") + ")"
+	return "INSERT INTO " + table + " (" + columns + ") VALUES " + strings.TrimSuffix(strings.Repeat(row+",", rows), ",")
+}
