@@ -216,22 +216,23 @@ const cancelBatch = 200
 func (s *Store) CancelRun(ctx context.Context, id qgjob.RunID) (qgjob.Run, error) {
 	var any bool
 	for after, more := qgjob.JobID(0), true; more; {
-		err := s.update(ctx, func(t *tx) error {
-			jobs, err := t.unfinished(id, after)
-			if err != nil {
+		var jobs []*jobRow
+		err := s.update(ctx, func(t *tx) (err error) { // may run twice: after a rollback
+			if jobs, err = t.unfinished(id, after); err != nil {
 				return err
 			}
-			more = len(jobs) == cancelBatch
 			for _, j := range jobs {
 				if err := t.cancel(j); err != nil {
 					return err
 				}
-				any, after = true, j.id
 			}
 			return nil
 		})
 		if err != nil {
 			return qgjob.Run{}, err
+		}
+		if more = len(jobs) == cancelBatch; len(jobs) > 0 {
+			any, after = true, jobs[len(jobs)-1].id
 		}
 	}
 	run, err := s.Run(ctx, id)

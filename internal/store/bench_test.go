@@ -3,77 +3,157 @@ package store
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/qualgent/qgjob"
 )
 
-func BenchmarkSubmit(b *testing.B) {
-	for _, grouped := range []bool{false, true} {
-		for _, callers := range []int{1, 8, 64} {
-			b.Run(fmt.Sprintf("grouped=%v/callers=%d", grouped, callers), func(b *testing.B) {
+// callers runs b.N operations on so many goroutines and reports how many a
+// second were done. Each goroutine gets its own do.
+func callers(b *testing.B, n int, begin func(caller int) (do func() error)) float64 {
+	b.Helper()
+	var left atomic.Int64
+	left.Store(int64(b.N))
+	ready := make([]func() error, n)
+	for i := range n {
+		ready[i] = begin(i)
+	}
+	var wg sync.WaitGroup
+	b.ResetTimer()
+	for _, do := range ready {
+		wg.Go(func() {
+			for left.Add(-1) >= 0 {
+				if err := do(); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	b.StopTimer()
+	rate := float64(b.N) / b.Elapsed().Seconds()
+	b.ReportMetric(rate, "ops/s")
+	return rate
+}
+
+// benchmark measures an operation at 1, 8 and 64 callers, each first with a
+// transaction of its own and then grouped, and reports the ratio of the two
+// and of an fsync probe taken just before.
+func benchmark(b *testing.B, prepare func(b *testing.B, s *Store, n int) func(caller int) func() error) {
+	for _, n := range []int{1, 8, 64} {
+		var alone float64
+		for _, grouped := range []bool{false, true} {
+			name := "ungrouped"
+			if grouped {
+				name = "grouped"
+			}
+			b.Run(fmt.Sprintf("callers=%d/%s", n, name), func(b *testing.B) {
+				fsyncs := probe(b)
 				s := openTest(b, Options{Ungrouped: !grouped})
-				b.SetParallelism((callers + 1) / 2)
-				b.ResetTimer()
-				b.RunParallel(func(pb *testing.PB) {
-					for pb.Next() {
-						if _, err := s.Submit(context.Background(), "", oneJob("acme", 5)); err != nil {
-							b.Error(err)
-							return
-						}
-					}
-				})
-				b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "submits/s")
+				rate := callers(b, n, prepare(b, s, n))
+				b.ReportMetric(rate/fsyncs, "x-fsync")
+				if !grouped {
+					alone = rate
+				} else if alone > 0 {
+					b.ReportMetric(rate/alone, "x-ungrouped")
+				}
 			})
 		}
 	}
 }
 
-func BenchmarkClaimComplete(b *testing.B) {
-	ctx := context.Background()
-	for _, grouped := range []bool{false, true} {
-		for _, callers := range []int{1, 8, 64} {
-			b.Run(fmt.Sprintf("grouped=%v/callers=%d", grouped, callers), func(b *testing.B) {
-				s := openTest(b, Options{Ungrouped: !grouped})
-				req := oneJob("acme", 5)
-				for left := b.N; left > 0; left -= len(req.Jobs) {
-					req.Jobs = req.Jobs[:1]
-					for len(req.Jobs) < min(left, 5000) {
-						req.Jobs = append(req.Jobs, req.Jobs[0])
-					}
-					if _, err := s.Submit(ctx, "", req); err != nil {
-						b.Fatal(err)
-					}
-				}
-				var agents, claims atomic.Int64
-				b.SetParallelism((callers + 1) / 2)
-				b.ResetTimer()
-				b.RunParallel(func(pb *testing.PB) {
-					id := qgjob.AgentID(fmt.Sprintf("a%d", agents.Add(1)))
-					if _, err := s.Register(ctx, id, qgjob.RegisterRequest{Incarnation: 1, Target: "emulator", Runner: "exec"}); err != nil {
-						b.Error(err)
-						return
-					}
-					for pb.Next() {
-						resp, err := s.Claim(ctx, id, qgjob.ClaimRequest{Incarnation: 1, ClaimID: fmt.Sprintf("claim-%08d", claims.Add(1))})
-						if err != nil || len(resp.Offers) != 1 {
-							b.Error(resp, err)
-							return
-						}
-						o := resp.Offers[0]
-						if _, err := s.Start(ctx, o.LeaseID, qgjob.StartRequest{AgentID: id, Incarnation: 1}); err != nil {
-							b.Error(err)
-							return
-						}
-						if _, err := s.Complete(ctx, o.LeaseID, qgjob.CompleteRequest{AgentID: id, Incarnation: 1, Outcome: qgjob.OutcomePassed, Digest: "digest-1"}); err != nil {
-							b.Error(err)
-							return
-						}
-					}
-				})
-				b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "jobs/s")
-			})
+// probe gives how often a second this disk can append 4 KiB and sync them.
+func probe(b *testing.B) float64 {
+	b.Helper()
+	f, err := os.Create(filepath.Join(b.TempDir(), "probe"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	page := make([]byte, 4096)
+	const rounds = 30
+	begin := time.Now()
+	for range rounds {
+		if _, err := f.Write(page); err != nil {
+			b.Fatal(err)
+		}
+		if err := f.Sync(); err != nil {
+			b.Fatal(err)
 		}
 	}
+	return rounds / time.Since(begin).Seconds()
+}
+
+// BenchmarkFsync is what the disk allows: one 4 KiB append and fsync.
+func BenchmarkFsync(b *testing.B) {
+	f, err := os.Create(filepath.Join(b.TempDir(), "probe"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	page := make([]byte, 4096)
+	callers(b, 1, func(int) func() error {
+		return func() error {
+			if _, err := f.Write(page); err != nil {
+				return err
+			}
+			return f.Sync()
+		}
+	})
+}
+
+// BenchmarkSubmit is one run of one job.
+func BenchmarkSubmit(b *testing.B) {
+	benchmark(b, func(b *testing.B, s *Store, _ int) func(int) func() error {
+		return func(int) func() error {
+			return func() error {
+				_, err := s.Submit(context.Background(), "", oneJob("acme", 5))
+				return err
+			}
+		}
+	})
+}
+
+// BenchmarkClaimComplete is one job from its claim over its start to its
+// result. The queue holds one run for every hundred jobs.
+func BenchmarkClaimComplete(b *testing.B) {
+	benchmark(b, func(b *testing.B, s *Store, n int) func(int) func() error {
+		ctx := context.Background()
+		for left := b.N; left > 0; left -= 100 {
+			req := oneJob("acme", 5)
+			for len(req.Jobs) < min(left, 100) {
+				req.Jobs = append(req.Jobs, req.Jobs[0])
+			}
+			if _, err := s.Submit(ctx, "", req); err != nil {
+				b.Fatal(err)
+			}
+		}
+		return func(caller int) func() error {
+			id := qgjob.AgentID(fmt.Sprintf("a%d", caller))
+			build := &qgjob.Installed{OrgID: "acme", AppVersionID: "v1"} // warm: no install is weighed
+			if _, err := s.Register(ctx, id, qgjob.RegisterRequest{Incarnation: 1, Target: "emulator", Runner: "exec", Installed: build}); err != nil {
+				b.Fatal(err)
+			}
+			claims := 0
+			return func() error {
+				claims++
+				resp, err := s.Claim(ctx, id, qgjob.ClaimRequest{Incarnation: 1, ClaimID: fmt.Sprintf("claim-%08d", claims)})
+				if err != nil || len(resp.Offers) != 1 {
+					return fmt.Errorf("%d offers, %w", len(resp.Offers), err)
+				}
+				o := resp.Offers[0]
+				if _, err := s.Start(ctx, o.LeaseID, qgjob.StartRequest{AgentID: id, Incarnation: 1}); err != nil {
+					return err
+				}
+				_, err = s.Complete(ctx, o.LeaseID, qgjob.CompleteRequest{AgentID: id, Incarnation: 1, Outcome: qgjob.OutcomePassed, Digest: "digest-1"})
+				return err
+			}
+		}
+	})
 }

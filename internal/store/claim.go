@@ -95,7 +95,7 @@ func (t *tx) offerNext(a *agentRow, claim string, only qgjob.GroupID) (*qgjob.Of
 	}()
 	for {
 		c := t.pick(a, now)
-		if c.Group == 0 && a.pinned != "" && a.pinTaken {
+		if c.Group == 0 && a.pinned != "" && a.pinTaken && !t.pinWaits(a, skipped) {
 			a.pinned, a.pinTaken = "", false // its group is empty: the pin has done its work
 			t.saveAgent(a)
 			c = t.pick(a, now)
@@ -118,6 +118,23 @@ func (t *tx) offerNext(a *agentRow, claim string, only qgjob.GroupID) (*qgjob.Of
 		skipped[c.Group] = g.Queue
 		t.m.state.SetQueue(c.Group, schedule.Queue{})
 	}
+}
+
+// pinWaits reports whether a job waits of what an agent is pinned to, though
+// the agent may not take it now: its org is over quota, or it had better go
+// elsewhere.
+func (t *tx) pinWaits(a *agentRow, skipped map[qgjob.GroupID]schedule.Queue) bool {
+	labels, _ := parseLabels(a.labels) // was written by labelsJSON
+	for key, id := range t.m.groups {
+		if key.version != a.pinned || key.target != a.target {
+			continue
+		}
+		g, _ := t.m.state.Group(id)
+		if (g.Waiting > 0 || skipped[id].Waiting > 0) && qgjob.Meets(labels, g.Requires) {
+			return true
+		}
+	}
+	return false
 }
 
 // pick asks the scheduler as if the agent were free: while a batch is claimed

@@ -166,7 +166,7 @@ func (s *Store) Attempts(ctx context.Context, id qgjob.JobID) ([]qgjob.Attempt, 
 		return nil, err
 	}
 	rows, err := s.read.QueryContext(ctx, `SELECT a.lease_id, a.job_id, a.number, a.agent_id, a.outcome, a.reason, a.message, a.exit_code, a.install, a.install_ms,
-		a.test_ms, a.offered_at, CASE WHEN a.started_at = 0 AND j.lease_id = a.lease_id THEN j.started_at ELSE a.started_at END, a.ended_at, a.log_kept, a.tests
+		a.test_ms, a.offered_at, CASE WHEN a.started_at = 0 AND j.lease_id = a.lease_id THEN j.started_at ELSE a.started_at END, a.ended_at, a.log_kept, a.tests, a.refused
 		FROM attempts a JOIN jobs j ON j.id = a.job_id WHERE a.job_id = $1 ORDER BY a.number`, int64(id))
 	if err != nil {
 		return nil, unavailable(fmt.Errorf("list the attempts of %s: %w", id, err))
@@ -175,12 +175,15 @@ func (s *Store) Attempts(ctx context.Context, id qgjob.JobID) ([]qgjob.Attempt, 
 	err = eachRow(rows, func(rows *sql.Rows) error {
 		var a qgjob.Attempt
 		var offered, started, ended int64
-		var tests string
+		var tests, refused string
 		if err := rows.Scan(&a.LeaseID, &a.JobID, &a.Number, &a.AgentID, &a.Outcome, &a.Reason, &a.Message, &a.ExitCode, &a.Install, &a.InstallMS,
-			&a.TestMS, &offered, &started, &ended, &a.LogBytes, &tests); err != nil {
+			&a.TestMS, &offered, &started, &ended, &a.LogBytes, &tests, &refused); err != nil {
 			return err
 		}
 		a.OfferedAt, a.StartedAt, a.EndedAt = fromMS(offered), timePtr(started), timePtr(ended)
+		if outcome, _, late := strings.Cut(refused, " "); late {
+			a.Message = strings.TrimPrefix(a.Message+"; a late result ("+outcome+") was kept and not used", "; ")
+		}
 		var err error
 		if tests != "" {
 			err = json.Unmarshal([]byte(tests), &a.Tests)

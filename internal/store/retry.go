@@ -2,8 +2,6 @@ package store
 
 import (
 	"context"
-	"fmt"
-	"time"
 
 	"github.com/qualgent/qgjob"
 )
@@ -57,29 +55,7 @@ func (s *Store) resubmit(ctx context.Context, run qgjob.Run, jobs []qgjob.Job, k
 			AppVersionID: j.AppVersionID, TestPath: j.TestPath, Target: j.Target, Priority: j.Priority, Requires: j.Requires,
 			Retries: j.Retries, TimeoutS: j.TimeoutS, BundleSHA256: j.BundleSHA256,
 		})
-		sub.builds = append(sub.builds, j.BuildSHA256)
+		sub.again, sub.builds = append(sub.again, j.JobID), append(sub.builds, j.BuildSHA256)
 	}
 	return s.submit(ctx, sub)
-}
-
-// Held lists every lease, for the sweep that expires those not renewed.
-func (s *Store) Held(ctx context.Context) ([]HeldLease, error) {
-	rows, err := s.read.QueryContext(ctx, `SELECT id, lease_id, lease_ver, started, started_at, timeout_ms FROM jobs
-		WHERE state IN ('assigned', 'running', 'cancelling') ORDER BY id`)
-	if err != nil {
-		return nil, unavailable(fmt.Errorf("list leases: %w", err))
-	}
-	var list []HeldLease
-	for rows.Next() {
-		var h HeldLease
-		var startedAt, timeout int64
-		if err := rows.Scan(&h.JobID, &h.LeaseID, &h.Ver, &h.Started, &startedAt, &timeout); err != nil {
-			return nil, unavailable(err)
-		}
-		if h.Started {
-			h.Deadline = fromMS(startedAt).Add(time.Duration(timeout)*time.Millisecond + qgjob.InstallAllowance)
-		}
-		list = append(list, h)
-	}
-	return list, unavailable(rows.Err())
 }

@@ -38,7 +38,7 @@ func (s *Store) openSQLite(ctx context.Context, path string) error {
 		return unavailable(err)
 	}
 	db.SetMaxOpenConns(1)
-	if err := migrate(ctx, db); err != nil {
+	if err := migrate(ctx, db, path); err != nil {
 		return errors.Join(unavailable(fmt.Errorf("open database %s: %w", path, err)), db.Close())
 	}
 	s.read, err = sql.Open("sqlite", dsn("query_only(1)"))
@@ -55,7 +55,7 @@ func (s *Store) openSQLite(ctx context.Context, path string) error {
 	return nil
 }
 
-func migrate(ctx context.Context, db *sql.DB) error {
+func migrate(ctx context.Context, db *sql.DB, path string) error {
 	files, err := typedMigrations(sqliteTypes)
 	if err != nil {
 		return err
@@ -69,7 +69,9 @@ func migrate(ctx context.Context, db *sql.DB) error {
 		return err
 	}
 	if have > want {
-		return fmt.Errorf("database has schema version %d, this binary knows %d: run a newer qgjob", have, want)
+		e := qgjob.Conflict("", "database %s has schema version %d, this binary knows versions up to %d", path, have, want)
+		e.Hint = "run a newer qgjob"
+		return e
 	}
 	_, err = p.Up(ctx)
 	return err
@@ -125,6 +127,8 @@ func unavailable(err error) error {
 			return &qgjob.Error{Kind: qgjob.KindUnavailable, Message: "the disk of the database is full", Hint: "free space in the data directory; nothing accepted was lost", Err: err}
 		case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
 			return &qgjob.Error{Kind: qgjob.KindUnavailable, Message: "the database is busy", Hint: "try again", Err: err}
+		case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
+			return &qgjob.Error{Kind: qgjob.KindInternal, Message: "the database is damaged", Hint: "stop the server and put a backup of the data directory in its place", Err: err}
 		case sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_PERM:
 			return &qgjob.Error{Kind: qgjob.KindUnavailable, Message: "the database cannot be written or read", Hint: "check the data directory's disk and permissions", Err: err}
 		}

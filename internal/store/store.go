@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/qualgent/qgjob"
@@ -26,7 +27,8 @@ type Options struct {
 	LeaseTTL time.Duration   // default lease.DefaultTTL
 	Policy   schedule.Policy // default schedule.DefaultPolicy()
 	// Notify is told what each commit changed, on the writer's goroutine and
-	// before the commit's callers are answered: it must not block.
+	// before the commit's callers are answered: it must not block. Its panics
+	// are logged.
 	Notify func(Note)
 	// Ungrouped gives every operation a transaction of its own. It exists to
 	// be measured against.
@@ -45,10 +47,12 @@ type Note struct {
 // Store keeps everything that must survive. Its methods may be called from any
 // goroutine.
 type Store struct {
-	opts   Options
-	read   *sql.DB
-	writer *writer
-	close  func() error
+	opts     Options
+	read     *sql.DB
+	writer   *writer
+	close    func() error
+	closing  sync.Once
+	closeErr error
 }
 
 // Open opens, and when necessary makes or migrates, the SQLite store in a data
@@ -84,10 +88,14 @@ func Open(ctx context.Context, dir string, opts Options) (*Store, error) {
 	return s, nil
 }
 
-// Close answers what is under way, refuses the rest and closes the database.
+// Close answers what is under way, refuses the rest (unavailable) and closes
+// the database. Closing again does nothing and gives the same answer.
 func (s *Store) Close() error {
-	s.writer.stop()
-	return s.close()
+	s.closing.Do(func() {
+		s.writer.stop()
+		s.closeErr = s.close()
+	})
+	return s.closeErr
 }
 
 // LeaseTTL is how long a lease lives without a renewal.

@@ -18,7 +18,8 @@ type submission struct {
 	key      string
 	bodyHash string
 	retryOf  qgjob.RunID
-	builds   []qgjob.Sum // by job, when the builds are given (a retry); else looked up
+	again    []qgjob.JobID // of a retry: the jobs that are repeated
+	builds   []qgjob.Sum   // by job, when the builds are given (a retry); else looked up
 	run      qgjob.RunID
 	first    qgjob.JobID
 	repeat   bool
@@ -42,6 +43,9 @@ func (s *Store) submit(ctx context.Context, sub *submission) (qgjob.SubmitRespon
 		body, err := json.Marshal(sub.req)
 		if err != nil {
 			return qgjob.SubmitResponse{}, err
+		}
+		if sub.retryOf != 0 { // what is repeated is part of what was asked for
+			body = fmt.Appendf(body, "%v", sub.again)
 		}
 		hash := sha256.Sum256(body)
 		sub.bodyHash = hex.EncodeToString(hash[:])
@@ -93,7 +97,7 @@ func (t *tx) submitAll(batch []*op) error {
 
 // knownKey finds an idempotency key again, in the database or in this batch.
 func (t *tx) knownKey(sub *submission, keyed map[[2]string]*submission) (isNew bool, err error) {
-	*sub = submission{req: sub.req, key: sub.key, bodyHash: sub.bodyHash, retryOf: sub.retryOf, builds: sub.builds}
+	sub.run, sub.first, sub.repeat = 0, 0, false // it may be tried again after a rollback
 	if sub.key == "" {
 		return true, nil
 	}

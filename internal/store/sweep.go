@@ -17,6 +17,29 @@ type HeldLease struct {
 	Deadline time.Time
 }
 
+// Held lists every lease, for the sweep that expires those not renewed.
+func (s *Store) Held(ctx context.Context) ([]HeldLease, error) {
+	rows, err := s.read.QueryContext(ctx, `SELECT id, lease_id, lease_ver, started, started_at, timeout_ms FROM jobs
+		WHERE state IN ('assigned', 'running', 'cancelling') ORDER BY id`)
+	if err != nil {
+		return nil, unavailable(fmt.Errorf("list leases: %w", err))
+	}
+	var list []HeldLease
+	err = eachRow(rows, func(rows *sql.Rows) error {
+		var h HeldLease
+		var startedAt, timeout int64
+		if err := rows.Scan(&h.JobID, &h.LeaseID, &h.Ver, &h.Started, &startedAt, &timeout); err != nil {
+			return err
+		}
+		if h.Started {
+			h.Deadline = fromMS(startedAt).Add(time.Duration(timeout)*time.Millisecond + qgjob.InstallAllowance)
+		}
+		list = append(list, h)
+		return nil
+	})
+	return list, unavailable(err)
+}
+
 // Expire ends a lease that the sweep saw unchanged for its time. A renewal in
 // between makes it a no-op: expired is false.
 func (s *Store) Expire(ctx context.Context, h lease.Held) (expired bool, err error) {

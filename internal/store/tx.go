@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/qualgent/qgjob"
+	"github.com/qualgent/qgjob/internal/schedule"
 )
 
 // errLostRace: a compare-and-set found another state than was read. With one
@@ -26,6 +27,7 @@ type tx struct {
 	now    time.Time
 	nowMS  int64
 	open   bool
+	load   schedule.Load // before it began
 	writes int
 	note   Note
 	groups map[qgjob.GroupID]*groupDelta // changed, to be written at the end
@@ -95,13 +97,16 @@ func (t *tx) each(query string, args []any, scan func(*sql.Rows) error) error {
 	return eachRow(rows, scan)
 }
 
-func eachRow(rows *sql.Rows, scan func(*sql.Rows) error) error {
+// eachRow reads rows to their end and closes them, whatever happens: rows left
+// open would keep the writer's connection from being closed.
+func eachRow(rows *sql.Rows, scan func(*sql.Rows) error) (err error) {
+	defer func() { err = errors.Join(err, rows.Close()) }()
 	for rows.Next() {
 		if err := scan(rows); err != nil {
-			return errors.Join(err, rows.Close())
+			return err
 		}
 	}
-	return errors.Join(rows.Err(), rows.Close())
+	return rows.Err()
 }
 
 // take reserves n numbers of a counter and gives the first. Numbers are never

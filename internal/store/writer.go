@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -23,8 +22,8 @@ const maxBatch = 512
 type writer struct {
 	opts   Options
 	ops    chan *op
-	quit   chan struct{}
-	done   sync.WaitGroup
+	quit   chan struct{} // closed when it shall stop
+	gone   chan struct{} // closed when it has: nothing is taken any more
 	conn   *sql.Conn
 	stmts  map[string]*sql.Stmt
 	mirror *mirror       // nil after a rollback, until it is read anew
@@ -46,18 +45,17 @@ func startWriter(ctx context.Context, db *sql.DB, opts Options) (*writer, error)
 	if err != nil {
 		return nil, err
 	}
-	w := &writer{opts: opts, ops: make(chan *op, maxBatch), quit: make(chan struct{}), conn: conn, stmts: map[string]*sql.Stmt{}}
+	w := &writer{opts: opts, ops: make(chan *op, maxBatch), quit: make(chan struct{}), gone: make(chan struct{}), conn: conn, stmts: map[string]*sql.Stmt{}}
 	if err := w.readMirror(ctx); err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
-	w.done.Add(1)
 	go w.run()
 	return w, nil
 }
 
 func (w *writer) stop() {
 	close(w.quit)
-	w.done.Wait()
+	<-w.gone
 }
 
 func (w *writer) close() error {
@@ -84,16 +82,20 @@ func (w *writer) enqueue(ctx context.Context, o *op) error {
 	case <-ctx.Done():
 		return unavailable(ctx.Err())
 	}
+	var refusal error
 	select {
 	case <-o.answer:
 		return o.err
+	case <-w.gone: // it may have been put into the queue behind the writer's back
+		refusal = errStopping()
 	case <-ctx.Done():
-		if o.taken.CompareAndSwap(false, true) {
-			return unavailable(ctx.Err())
-		}
-		<-o.answer
-		return o.err
+		refusal = unavailable(ctx.Err())
 	}
+	if o.taken.CompareAndSwap(false, true) {
+		return refusal
+	}
+	<-o.answer
+	return o.err
 }
 
 func errStopping() error {
@@ -101,7 +103,7 @@ func errStopping() error {
 }
 
 func (w *writer) run() {
-	defer w.done.Done()
+	defer close(w.gone)
 	for {
 		select {
 		case first := <-w.ops:
@@ -179,6 +181,7 @@ func (w *writer) try(batch []*op) (err error) {
 		}
 	}
 	t := w.begin(context.Background())
+	t.load = w.mirror.state.Load()
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("operation panicked: %v\n%s", r, debug.Stack())
@@ -216,8 +219,19 @@ func (w *writer) try(batch []*op) (err error) {
 		return err
 	}
 	t.open = false
-	w.opts.Notify(t.note)
+	w.notify(t.note)
 	return nil
+}
+
+// notify tells what a commit changed. A listener that panics must not make
+// committed operations run again.
+func (w *writer) notify(n Note) {
+	defer func() {
+		if r := recover(); r != nil {
+			w.opts.Log.Error("listener of the store panicked", "panic", r, "stack", string(debug.Stack()))
+		}
+	}()
+	w.opts.Notify(n)
 }
 
 // rollback undoes a broken transaction and throws the mirror away, because
@@ -230,7 +244,7 @@ func (w *writer) rollback(t *tx) {
 		// SQLite has rolled back by itself after some errors (disk full).
 		w.opts.Log.Debug("rollback", "error", err)
 	}
-	w.load, w.mirror = w.mirror.state.Load(), nil
+	w.load, w.mirror = t.load, nil
 }
 
 func (w *writer) readMirror(ctx context.Context) error {

@@ -111,9 +111,11 @@ CREATE TABLE jobs (
 -- The order of a group (SCHEDULING.md): only what waits is in it.
 CREATE INDEX jobs_waiting ON jobs (group_id, priority DESC, run_id, rank, estimate_ms DESC, id)
     WHERE state = 'queued' AND ready_at = 0;
+-- Whether another job of the same run waits in the group, without a walk.
+CREATE INDEX jobs_waiting_by_run ON jobs (run_id, group_id) WHERE state = 'queued' AND ready_at = 0;
 CREATE INDEX jobs_delayed ON jobs (ready_at) WHERE state = 'queued' AND ready_at > 0;
 CREATE INDEX jobs_leased ON jobs (agent_id) WHERE state IN ('assigned', 'running', 'cancelling');
-CREATE INDEX jobs_by_run ON jobs (run_id, group_id, id);
+CREATE INDEX jobs_by_run ON jobs (run_id, id);
 CREATE INDEX jobs_by_version ON jobs (app_version_id, org_id, id);
 
 CREATE TABLE attempts (

@@ -1,0 +1,210 @@
+// Package agent is doing: a host process that claims jobs for its device
+// slots, installs an app version once, runs tests, streams their logs, reports
+// truthfully and drains.
+//
+// It imports the root package, internal/client, internal/report and
+// internal/bundle, and meets the server only through the client.
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/qualgent/qgjob"
+	"github.com/qualgent/qgjob/internal/agent/device"
+	"github.com/qualgent/qgjob/internal/agent/proc"
+	"github.com/qualgent/qgjob/internal/agent/runner"
+	"github.com/qualgent/qgjob/internal/client"
+)
+
+// MaxSlots is the most agents that one process serves.
+const MaxSlots = 64
+
+// Config is what an agent process needs to know.
+type Config struct {
+	Server           *client.Client    // the only way to the server; its retry policy is replaced
+	Name             string            // the agent's id with one slot; NAME-1, NAME-2, … with more
+	Slots            int               // agents served, each one job at a time; 0 is 1
+	Target           qgjob.Target      // what the slots are
+	Runner           string            // "playwright" or "exec"
+	ExecArgv         []string          // the program of the exec runner with its arguments
+	Labels           map[string]string // what the scheduler may match
+	StateDir         string            // incarnations, results not delivered yet, caches; several processes may share one
+	ProjectDir       string            // the tests of jobs without a bundle; empty: such jobs end errored
+	PlaywrightConfig string            // Playwright's --config, relative to the project; empty: its own choice
+	BaseURL          string            // BASE_URL of browser jobs whose app version has no uploaded build
+	PassEnv          []string          // further environment variables that tests may see
+	Host             string            // shown to people; empty: the machine's name
+	Version          string            // of the qgjob binary, shown to people
+	Grace            time.Duration     // between SIGINT and SIGKILL of a stopped test; 0 is proc.DefaultGrace
+	LeaveGrace       time.Duration     // for the last words to the server after Cancel; 0 is 10 s
+	Log              *slog.Logger      // nil: nothing is logged
+	Drain            <-chan struct{}   // closed: claim no more, finish what runs, then Run returns
+	Cancel           <-chan struct{}   // closed: stop what runs and give it back, then Run returns
+}
+
+// Check refuses a configuration with a *qgjob.Error of KindInvalid whose Field
+// is the flag at fault.
+func (c Config) Check() error {
+	if c.Server == nil {
+		return qgjob.Invalid("server", "server must be given")
+	}
+	if err := qgjob.CheckName("name", c.Name); err != nil {
+		return err
+	}
+	if c.Slots < 0 || c.Slots > MaxSlots {
+		return qgjob.Invalid("slots", fmt.Sprintf("slots %d is out of range; allowed: 1 to %d", c.Slots, MaxSlots))
+	}
+	if c.Slots > 1 {
+		if err := qgjob.CheckName("name", string(c.id(c.Slots-1))); err != nil {
+			return err
+		}
+	}
+	if _, err := qgjob.ParseTarget(string(c.Target)); err != nil {
+		return err
+	}
+	if err := qgjob.CheckLabels("labels", c.Labels); err != nil {
+		return err
+	}
+	if c.StateDir == "" {
+		return qgjob.Invalid("state-dir", "state-dir must not be empty")
+	}
+	if err := runner.CheckPassEnv(c.PassEnv); err != nil {
+		return err
+	}
+	if c.PlaywrightConfig != "" && !filepath.IsLocal(c.PlaywrightConfig) {
+		return qgjob.Invalid("config", "config must be a path inside the test project")
+	}
+	return c.checkRunner()
+}
+
+func (c Config) checkRunner() error {
+	switch {
+	case c.Runner == "exec" && (len(c.ExecArgv) == 0 || c.ExecArgv[0] == ""):
+		return &qgjob.Error{Kind: qgjob.KindInvalid, Field: "runner", Message: "the exec runner needs a program",
+			Hint: "give it after --, such as: qgjob agent --runner exec -- ./run-test"}
+	case c.Runner == "playwright" && c.Target != qgjob.TargetBrowser:
+		return &qgjob.Error{Kind: qgjob.KindInvalid, Field: "target",
+			Message: fmt.Sprintf("the playwright runner serves the target browser, not %s", c.Target),
+			Hint:    "use --target browser, or --runner exec with a program that drives the device"}
+	case c.Runner != "exec" && c.Runner != "playwright":
+		return qgjob.Invalid("runner", fmt.Sprintf("runner %q is unknown; allowed: playwright, exec", c.Runner))
+	}
+	return nil
+}
+
+// id is the agent id of a slot, counted from 0.
+func (c Config) id(slot int) qgjob.AgentID {
+	if c.Slots <= 1 {
+		return qgjob.AgentID(c.Name)
+	}
+	return qgjob.AgentID(fmt.Sprintf("%s-%d", c.Name, slot+1))
+}
+
+// host is one agent process.
+type host struct {
+	Config
+	runner  runner.Runner
+	cache   *cache
+	env     []string // of tests
+	warn    func(string)
+	work    context.Context // ends, with errLeaving, when tests must stop
+	claims  context.Context // ends when no more work is wanted
+	browser string
+
+	retryPause time.Duration // between two tries after answers that only time will change
+}
+
+// Run serves the slots until Drain or Cancel is closed or ctx ends, which
+// counts as Cancel. It returns nil when it left as it was told to. A server
+// that is away is waited for; a server that refuses the agent (denied, a newer
+// incarnation of the same name) ends that slot with its error.
+func Run(ctx context.Context, c Config) error {
+	if err := c.Check(); err != nil {
+		return err
+	}
+	h, err := newHost(c)
+	if err != nil {
+		return err
+	}
+	stop := h.watchSignals(ctx)
+	defer stop()
+	var slots []*slot
+	defer func() {
+		for _, s := range slots {
+			s.close()
+		}
+	}()
+	for i := range max(1, c.Slots) {
+		s, err := h.openSlot(c.id(i))
+		if err != nil {
+			return err
+		}
+		slots = append(slots, s)
+	}
+	errs := make([]error, len(slots))
+	var running sync.WaitGroup
+	for i, s := range slots {
+		running.Go(func() { errs[i] = s.serve() })
+	}
+	running.Wait()
+	return errors.Join(errs...)
+}
+
+func newHost(c Config) (*host, error) {
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Grace == 0 {
+		c.Grace = proc.DefaultGrace
+	}
+	if c.LeaveGrace == 0 {
+		c.LeaveGrace = 10 * time.Second
+	}
+	if c.Host == "" {
+		// Without a name the server shows none.
+		c.Host, _ = os.Hostname()
+	}
+	state, err := filepath.Abs(c.StateDir)
+	if err != nil {
+		return nil, fmt.Errorf("state-dir: %w", err)
+	}
+	c.StateDir = state
+	cached, err := openCache(filepath.Join(state, "cache"), c.Server)
+	if err != nil {
+		return nil, fmt.Errorf("state-dir: %w", err)
+	}
+	h := &host{Config: c, cache: cached, env: runner.Env(os.Environ(), c.PassEnv), retryPause: retryCeiling / 2}
+	h.warn = proc.Once(func(text string) { c.Log.Warn(text) })
+	if c.Runner == "exec" {
+		h.runner = runner.Exec{Argv: c.ExecArgv}
+		return h, nil
+	}
+	h.runner = runner.Playwright{Config: c.PlaywrightConfig}
+	h.browser, err = device.FindChromium(os.Getenv("QGJOB_CHROMIUM"))
+	return h, err
+}
+
+// openDevice opens the device of a slot, whose files lie in dir.
+func (h *host) openDevice(dir string) device.Device {
+	if h.Runner == "exec" {
+		return device.NewNone(dir)
+	}
+	return device.NewBrowser(dir, h.browser, h.BaseURL)
+}
+
+// folderFor is a file name for an agent id, which may hold slashes and dots.
+func folderFor(id qgjob.AgentID) string {
+	plain := strings.Trim(string(id), "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.") == ""
+	if plain && id[0] != '.' && id[0] != '-' && len(id) <= 64 {
+		return string(id)
+	}
+	return "=" + digest(string(id))[:32]
+}

@@ -1,0 +1,58 @@
+// Package device touches what tests run on: it puts app versions there, knows
+// what is there, and says how a test finds it.
+//
+// It imports the root package, internal/bundle and the agent's disk.
+package device
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/qualgent/qgjob"
+)
+
+// Build is the app version that a job tests.
+type Build struct {
+	qgjob.Installed
+	FileName string // base name as uploaded; empty without an uploaded build
+	File     string // the uploaded build, verified against BuildSHA256; empty when the org uploaded none
+}
+
+// Device is what one agent runs its tests on. One goroutine uses it at a
+// time.
+type Device interface {
+	// Check says why no test could run here now, or nil.
+	Check(ctx context.Context) error
+	// Wants reports whether the device has a notion of installing b.
+	Wants(b Build) bool
+	// Holds reports whether the device itself holds b now: looked at, not
+	// remembered alone.
+	Holds(ctx context.Context, b Build) bool
+	// Install puts b on the device in place of what it held.
+	Install(ctx context.Context, b Build) error
+	// Installed tells what the device holds, nil for nothing known.
+	Installed() *qgjob.Installed
+	// Env is what a test of b needs to find its app: KEY=VALUE.
+	Env(b Build) []string
+	// Serves lists the addresses, host:port, that the device itself answers.
+	Serves() []string
+	// Reset gives the next test a device without traces of the last one.
+	Reset(ctx context.Context) error
+	// Close lets go of the device; what is installed stays.
+	Close() error
+}
+
+// Ensure has b on the device: it installs b unless the device holds it. A
+// failed install is InstallFailed with its error.
+func Ensure(ctx context.Context, d Device, b Build) (qgjob.InstallOutcome, error) {
+	if !d.Wants(b) {
+		return qgjob.InstallNone, nil
+	}
+	if d.Holds(ctx, b) {
+		return qgjob.InstallAvoided, nil
+	}
+	if err := d.Install(ctx, b); err != nil {
+		return qgjob.InstallFailed, fmt.Errorf("install %s %s: %w", b.OrgID, b.AppVersionID, err)
+	}
+	return qgjob.InstallDone, nil
+}

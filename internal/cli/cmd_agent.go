@@ -1,0 +1,136 @@
+package cli
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/qualgent/qgjob"
+	"github.com/qualgent/qgjob/internal/agent"
+	"github.com/spf13/cobra"
+)
+
+// agentOptions are the flags of everything that runs agents.
+type agentOptions struct {
+	target, name, runner       string
+	project, stateDir, baseURL string
+	playwrightConfig           string
+	labels, passEnv, argv      []string
+	slots                      int
+	verbose                    bool
+}
+
+// add registers the flags that every command with agents has.
+func (o *agentOptions) add(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&o.target, "target", string(qgjob.TargetBrowser), "what the agent is: emulator, device, browserstack or browser")
+	f.StringVar(&o.runner, "runner", "", "playwright or exec; exec when a program follows --, else playwright")
+	f.StringVar(&o.project, "project", ".", "the tests of jobs that bring no bundle")
+	f.StringVar(&o.playwrightConfig, "playwright-config", "", "Playwright's configuration file, relative to the project")
+	f.StringVar(&o.baseURL, "base-url", "", "BASE_URL of browser tests whose app version has no uploaded build")
+	f.StringArrayVar(&o.labels, "label", nil, "label that jobs may require, key=value; may be repeated")
+	f.StringSliceVar(&o.passEnv, "pass-env", nil, "names of environment variables that tests may see")
+	f.BoolVarP(&o.verbose, "verbose", "v", false, "log more")
+	must(cmd.RegisterFlagCompletionFunc("target", completeTargets))
+	must(cmd.RegisterFlagCompletionFunc("runner", cobra.FixedCompletions([]string{"playwright", "exec"}, cobra.ShellCompDirectiveNoFileComp)))
+}
+
+// takeArgs takes the program of the exec runner from behind the dashes.
+func (o *agentOptions) takeArgs(cmd *cobra.Command, args []string) error {
+	if n := cmd.ArgsLenAtDash(); n > 0 || (n < 0 && len(args) > 0) {
+		return &qgjob.Error{Kind: qgjob.KindInvalid, Message: "unexpected argument " + args[0], Hint: "the program of the exec runner stands behind --"}
+	}
+	o.argv = args
+	return nil
+}
+
+// config makes the agent's configuration, without its server.
+func (o *agentOptions) config(a *app) (agent.Config, error) {
+	labels, err := pairs("label", o.labels)
+	if err != nil {
+		return agent.Config{}, err
+	}
+	runner := o.runner
+	if runner == "" {
+		runner = "playwright"
+		if len(o.argv) > 0 {
+			runner = "exec"
+		}
+	}
+	return agent.Config{
+		Name: o.name, Slots: o.slots, Target: qgjob.Target(o.target), Runner: runner, ExecArgv: o.argv, Labels: labels,
+		StateDir: a.path(o.stateDir), ProjectDir: a.path(o.project), PlaywrightConfig: o.playwrightConfig, BaseURL: o.baseURL,
+		PassEnv: o.passEnv, Version: Version, Log: a.logger(o.verbose),
+	}, nil
+}
+
+func (a *app) agentCmd() *cobra.Command {
+	o := &agentOptions{}
+	cmd := &cobra.Command{
+		Use:   "agent [-- PROGRAM ARGUMENT…]",
+		Short: "Run an agent: claim jobs, run them on a device, report",
+		Long: `Run an agent: it claims jobs, installs their app version once, runs them and
+reports. With --slots=N it serves N agents, NAME-1 to NAME-N.
+
+The first interrupt drains (running jobs finish), the second stops running jobs
+and gives them back, the third leaves at once.
+
+With --runner=exec the program behind -- runs once for each job, with
+QGJOB_JOB_ID, QGJOB_TEST_PATH, QGJOB_APP_VERSION_ID, QGJOB_APP_PATH, QGJOB_AGENT
+and QGJOB_REPORT_DIR in its environment; exit code 0 is passed, 75 is broken
+infrastructure, anything else is failed.`,
+		Example: `  qgjob agent --target=browser --name=b1 --runner=playwright --project=e2e
+  qgjob agent --target=emulator --name=a1 --runner=exec -- ./run-one-test.sh`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := o.takeArgs(cmd, args); err != nil {
+				return err
+			}
+			return a.runAgent(cmd.Context(), o)
+		},
+	}
+	o.add(cmd)
+	host, _ := os.Hostname()
+	cmd.Flags().StringVar(&o.name, "name", host, "the agent's id")
+	cmd.Flags().IntVar(&o.slots, "slots", 1, "how many agents to serve, each one job at a time")
+	cmd.Flags().StringVar(&o.stateDir, "state-dir", a.stateDir(), "results not delivered yet and caches; several agents may share one")
+	return cmd
+}
+
+// stateDir is where programs keep their state for a user (XDG Base Directory
+// Specification); a folder of the working directory when there is no home.
+func (a *app) stateDir() string {
+	switch {
+	case filepath.IsAbs(a.env["XDG_STATE_HOME"]):
+		return filepath.Join(a.env["XDG_STATE_HOME"], "qgjob")
+	case filepath.IsAbs(a.env["HOME"]):
+		return filepath.Join(a.env["HOME"], ".local", "state", "qgjob")
+	}
+	return "qgjob-agent"
+}
+
+func (a *app) runAgent(ctx context.Context, o *agentOptions) error {
+	config, err := o.config(a)
+	if err != nil {
+		return err
+	}
+	if config.Server, err = a.client(); err != nil {
+		return err
+	}
+	if err := config.Check(); err != nil {
+		return err
+	}
+	steps := newLadder()
+	config.Drain, config.Cancel = steps.drain, steps.cancel
+	climbing, stop := context.WithCancel(ctx)
+	var climbed sync.WaitGroup
+	signals := a.stops.take()
+	climbed.Go(func() { steps.climb(climbing, a, signals) })
+	err = agent.Run(ctx, config)
+	stop()
+	climbed.Wait()
+	if err == nil && steps.climbed > 1 {
+		return verdict(exitInterrupted)
+	}
+	return err
+}

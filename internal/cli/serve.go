@@ -1,0 +1,204 @@
+package cli
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/qualgent/qgjob"
+	"github.com/qualgent/qgjob/internal/blob"
+	"github.com/qualgent/qgjob/internal/server"
+	"github.com/qualgent/qgjob/internal/store"
+)
+
+// serverOptions are the flags of everything that runs a server.
+type serverOptions struct {
+	listen, dataDir, database  string
+	leaseTTL                   time.Duration
+	tlsCert, tlsKey, tokenFile string
+	insecure                   bool
+}
+
+const (
+	shutdownWithin = 10 * time.Second // for answers under way when the server stops
+	minToken       = 16               // bytes
+	maxToken       = 4096             // bytes
+)
+
+// check refuses what cannot be served, and what should not be: a server that
+// others can reach without TLS and a token runs whatever they submit.
+func (o *serverOptions) check() error {
+	host, _, err := net.SplitHostPort(o.listen)
+	switch {
+	case err != nil:
+		return usage("listen", "%q is not an address such as 127.0.0.1:8000", o.listen)
+	case o.dataDir == "":
+		return usage("data-dir", "must not be empty")
+	case o.database != "":
+		return usage("database", "this version keeps its data in SQLite under --data-dir; other databases are not supported yet")
+	case o.leaseTTL < time.Second || o.leaseTTL > time.Hour:
+		return usage("lease-ttl", "%v is out of range; allowed: 1s to 1h", o.leaseTTL)
+	case (o.tlsCert == "") != (o.tlsKey == ""):
+		return usage("tls-cert", "--tls-cert and --tls-key belong together")
+	case o.insecure || loopback(host):
+		return nil
+	case o.tlsCert == "" || o.tokenFile == "":
+		return usage("listen", "%s can be reached by others: give --tls-cert, --tls-key and --token-file, or say --insecure", o.listen)
+	}
+	return nil
+}
+
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || (ip != nil && ip.IsLoopback())
+}
+
+func (o *serverOptions) token(a *app) (string, error) {
+	if o.tokenFile == "" {
+		return "", nil
+	}
+	f, err := os.Open(a.path(o.tokenFile))
+	if err != nil {
+		return "", usage("token-file", "%v", err)
+	}
+	defer f.Close()
+	text := make([]byte, maxToken+1)
+	n, _ := f.Read(text)
+	token := strings.TrimSpace(string(text[:n]))
+	if len(token) < minToken || n > maxToken || strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return "", usage("token-file", "%s must hold one token of %d to %d characters of ASCII without blanks", o.tokenFile, minToken, maxToken)
+	}
+	return token, nil
+}
+
+// running is a server that listens.
+type running struct {
+	base     string // its address as a URL
+	token    string
+	listener net.Listener
+	http     *http.Server
+	server   *server.Server
+	store    *store.Store
+}
+
+// openServer opens the data and the listener; nothing is answered yet.
+func (a *app) openServer(ctx context.Context, o *serverOptions, log *slog.Logger) (_ *running, err error) {
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	r := &running{}
+	if r.token, err = o.token(a); err != nil {
+		return nil, err
+	}
+	if r.listener, err = o.open(); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			r.listener.Close()
+		}
+	}()
+	hub := server.NewHub()
+	dir := a.path(o.dataDir)
+	if r.store, err = store.Open(ctx, dir, store.Options{LeaseTTL: o.leaseTTL, Notify: hub.Notify, Log: log}); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			r.store.Close()
+		}
+	}()
+	blobs, err := blob.OpenFolder(filepath.Join(dir, "blobs"), blob.Limits{MaxSize: qgjob.MaxAppBuild})
+	if err != nil {
+		return nil, err
+	}
+	r.server, err = server.New(server.Config{Store: r.store, Hub: hub, Blobs: blobs, Token: r.token, Version: Version, Log: log})
+	if err != nil {
+		return nil, err
+	}
+	r.http = &http.Server{
+		Handler: r.server.Handler(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
+	r.base = o.base(r.listener.Addr())
+	return r, nil
+}
+
+func (o *serverOptions) open() (net.Listener, error) {
+	var config *tls.Config
+	if o.tlsCert != "" {
+		pair, err := tls.LoadX509KeyPair(o.tlsCert, o.tlsKey)
+		if err != nil {
+			return nil, usage("tls-cert", "%v", err)
+		}
+		config = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}
+	}
+	l, err := net.Listen("tcp", o.listen)
+	if err != nil {
+		return nil, &qgjob.Error{Kind: qgjob.KindUnavailable, Message: "cannot listen on " + o.listen, Err: errors.Unwrap(err), Hint: "does another server run there? name another address with --listen"}
+	}
+	if config != nil {
+		l = tls.NewListener(l, config)
+	}
+	return l, nil
+}
+
+// base is the address under which people on this machine reach the listener.
+func (o *serverOptions) base(at net.Addr) string {
+	scheme := "http"
+	if o.tlsCert != "" {
+		scheme = "https"
+	}
+	host, port, _ := net.SplitHostPort(at.String())
+	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return fmt.Sprintf("%s://%s", scheme, net.JoinHostPort(host, port))
+}
+
+// serve answers until ctx ends: then long polls and streams end, answers under
+// way are finished, and the store is closed.
+func (r *running) serve(ctx context.Context) error {
+	loops, stopLoops := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopLoops()
+	var looping sync.WaitGroup
+	var loopErr error
+	looping.Go(func() { loopErr = r.server.Run(loops) })
+	failed := make(chan error, 1)
+	looping.Go(func() {
+		if err := r.http.Serve(r.listener); !errors.Is(err, http.ErrServerClosed) {
+			failed <- err
+		}
+	})
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	stopLoops()
+	grace, stop := context.WithTimeout(context.WithoutCancel(ctx), shutdownWithin)
+	defer stop()
+	if e := r.http.Shutdown(grace); e != nil {
+		r.http.Close()
+	}
+	looping.Wait()
+	return errors.Join(err, loopErr, r.store.Close())
+}
+
+// logger writes what servers and agents do to stderr.
+func (a *app) logger(verbose bool) *slog.Logger {
+	level := slog.LevelInfo
+	if verbose {
+		level = slog.LevelDebug
+	}
+	return slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: level}))
+}

@@ -1,0 +1,217 @@
+package cli
+
+import (
+	"context"
+	"crypto/rand"
+	"time"
+
+	"github.com/qualgent/qgjob"
+	"github.com/qualgent/qgjob/internal/client"
+	"github.com/spf13/cobra"
+)
+
+type submitOptions struct {
+	org, version     string
+	tests            []string
+	target, priority string
+	appFile, bundle  string
+	retries          int
+	timeout          time.Duration
+	key              string
+	requires, labels []string
+	json             bool
+	wait             bool
+	waits            waitOptions
+}
+
+func (a *app) submitCmd() *cobra.Command {
+	o := &submitOptions{}
+	cmd := &cobra.Command{
+		Use:   "submit [TEST…]",
+		Short: "Submit tests: one job for each test file, all in one run",
+		Long: `Submit one job for each test file, all in one run.
+
+--test takes a path or a glob (** too) and may be repeated; globs are expanded
+here, relative to --bundle or to the working directory. With --bundle the test
+project is packed (git-ignored files and node_modules left out) and sent once,
+so that agents which never saw the repository run the very tests of this
+commit. Without it agents run the tests of their own --project.
+
+With --wait the exit code is the verdict: 0 all passed, 1 a test failed or was
+cancelled, 3 infrastructure broke a job, 8 --wait-timeout ran out.`,
+		Example: `  qgjob submit --org-id=qualgent --app-version-id=xyz123 --test=tests/onboarding.spec.js
+  qgjob submit --org-id=qualgent --app-version-id=xyz123 --test='tests/**/*.spec.js' \
+      --target=browser --bundle=. --app=build/shop.zip --wait --junit=results.xml
+  qgjob submit --org-id=qualgent --app-version-id=xyz123 --test=tests/login.spec.js \
+      --requires=platform=android,os=14 --retries=1 --timeout=10m --priority=high`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.tests = append(o.tests, args...)
+			return a.runSubmit(cmd.Context(), o)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.org, "org-id", "", "the org that the tests belong to (QGJOB_ORG)")
+	f.StringVar(&o.version, "app-version-id", "", "the app version to test (QGJOB_APP_VERSION)")
+	f.StringArrayVar(&o.tests, "test", nil, "test file or glob; may be repeated")
+	f.StringVar(&o.target, "target", string(qgjob.TargetEmulator), "where to run: emulator, device, browserstack or browser (QGJOB_TARGET)")
+	f.StringVar(&o.priority, "priority", "1", "1 to 10, higher is more urgent; or low, normal, high, urgent")
+	f.StringVar(&o.appFile, "app", "", "app build to upload as this app version (.apk, .ipa, .zip)")
+	f.StringVar(&o.bundle, "bundle", "", "test project to pack and send to the agents")
+	f.IntVar(&o.retries, "retries", 0, "how often a failed test may run again, 0 to 10")
+	f.DurationVar(&o.timeout, "timeout", qgjob.DefaultTimeout, "how long one attempt of one job may take")
+	f.StringVar(&o.key, "idempotency-key", "", "a repeated submit with the same key gives the same jobs")
+	f.StringArrayVar(&o.requires, "requires", nil, "label that the agent must have, key=value; may be repeated")
+	f.StringArrayVar(&o.labels, "label", nil, "text to keep with the run, key=value; may be repeated")
+	f.BoolVar(&o.json, "json", false, "print JSON")
+	f.BoolVar(&o.wait, "wait", false, "wait for the verdict and exit with it")
+	o.waits.add(cmd, false)
+	must(cmd.RegisterFlagCompletionFunc("target", completeTargets))
+	must(cmd.RegisterFlagCompletionFunc("priority", cobra.FixedCompletions([]string{"low", "normal", "high", "urgent"}, cobra.ShellCompDirectiveNoFileComp)))
+	return cmd
+}
+
+// request checks everything that can be checked here, before a byte is sent.
+// The tests are not expanded yet.
+func (o *submitOptions) request() (qgjob.SubmitRequest, qgjob.JobSpec, error) {
+	fail := func(err error) (qgjob.SubmitRequest, qgjob.JobSpec, error) {
+		return qgjob.SubmitRequest{}, qgjob.JobSpec{}, err
+	}
+	switch {
+	case o.org == "":
+		return fail(usage("org-id", "say whose tests these are, such as --org-id=qualgent (or set QGJOB_ORG, or org_id in .qgjob.yaml)"))
+	case o.version == "":
+		return fail(usage("app-version-id", "say which app version to test, such as --app-version-id=xyz123"))
+	case len(o.tests) == 0:
+		return fail(usage("test", "say what to run, such as --test=tests/onboarding.spec.js or --test='tests/**/*.spec.js'"))
+	case o.timeout < qgjob.MinTimeout || o.timeout > qgjob.MaxTimeout:
+		return fail(usage("timeout", "%v is out of range; allowed: %v to %v", o.timeout, qgjob.MinTimeout, qgjob.MaxTimeout))
+	}
+	priority, err := qgjob.ParsePriority(o.priority)
+	if err != nil {
+		return fail(err)
+	}
+	requires, err := pairs("requires", o.requires)
+	if err != nil {
+		return fail(err)
+	}
+	labels, err := pairs("label", o.labels)
+	if err != nil {
+		return fail(err)
+	}
+	if err := qgjob.CheckIdempotencyKey(o.key); err != nil {
+		return fail(err)
+	}
+	req := qgjob.SubmitRequest{OrgID: qgjob.OrgID(o.org), Labels: labels}
+	spec := qgjob.JobSpec{
+		AppVersionID: qgjob.AppVersionID(o.version), Target: qgjob.Target(o.target), Priority: priority,
+		Requires: requires, Retries: o.retries, TimeoutS: int64((o.timeout + time.Second - 1) / time.Second),
+	}
+	probe := spec
+	probe.TestPath = "any" // the paths are checked when they are known
+	return req, spec, qgjob.SubmitRequest{OrgID: req.OrgID, Labels: labels, Jobs: []qgjob.JobSpec{probe}}.Check()
+}
+
+func (a *app) runSubmit(ctx context.Context, o *submitOptions) error {
+	if err := o.waits.check(o.wait); err != nil {
+		return err
+	}
+	req, spec, err := o.request()
+	if err != nil {
+		return err
+	}
+	c, err := a.client()
+	if err != nil {
+		return err
+	}
+	tests, bundled, err := a.findTests(ctx, o)
+	if err != nil {
+		return err
+	}
+	if bundled != nil {
+		defer bundled.remove()
+		spec.BundleSHA256 = bundled.sum
+	}
+	for _, t := range tests {
+		spec.TestPath = t
+		req.Jobs = append(req.Jobs, spec)
+	}
+	if err := req.Check(); err != nil {
+		return err
+	}
+	if o.appFile != "" {
+		if _, err := a.uploadApp(ctx, c, req.OrgID, spec.AppVersionID, "app", o.appFile); err != nil {
+			return err
+		}
+	}
+	if bundled != nil {
+		if err := a.send(ctx, c, bundled.hashed, "test bundle"); err != nil {
+			return err
+		}
+	}
+	if o.key == "" {
+		o.key = rand.Text() // so that a lost answer can be asked for again
+	}
+	return a.submitAndWait(ctx, c, o.wait, o.json, o.waits, func(ctx context.Context) (qgjob.SubmitResponse, error) {
+		return c.Submit(ctx, req, o.key)
+	})
+}
+
+// findTests packs the bundle, if one is wanted, and expands --test in it.
+func (a *app) findTests(ctx context.Context, o *submitOptions) ([]string, *packed, error) {
+	if o.bundle != "" {
+		bundled, err := a.packBundle(ctx, o.bundle)
+		if err != nil {
+			return nil, nil, err
+		}
+		tests, err := bundled.project.expand(o.tests)
+		if err != nil {
+			bundled.remove()
+			return nil, nil, err
+		}
+		return tests, bundled, nil
+	}
+	here, closing, err := workingDir(a.dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer closing()
+	tests, err := here.expand(o.tests)
+	return tests, nil, err
+}
+
+// submitAndWait submits, says what came of it, and waits when asked to. From
+// the moment of the submit an interrupt must not lose sight of the run: it is
+// looked at once the answer is there.
+func (a *app) submitAndWait(ctx context.Context, c *client.Client, wait, asJSON bool, o waitOptions, submit func(context.Context) (qgjob.SubmitResponse, error)) error {
+	if wait {
+		a.stops.take()
+	}
+	got, err := submit(ctx)
+	if err != nil {
+		return err
+	}
+	if got.Warning != "" {
+		a.note("%s", got.Warning)
+	}
+	if got.Repeat {
+		a.note("the idempotency key was used before: these are the jobs given then")
+	}
+	switch {
+	case asJSON && wait:
+		a.note("%v submitted with %s", got.RunID, count(len(got.JobIDs), "job"))
+	case asJSON:
+		return a.json(got)
+	default:
+		for _, id := range got.JobIDs {
+			a.answer("Job submitted: %v", id)
+		}
+		if len(got.JobIDs) > 1 {
+			a.answer("Run submitted: %v (%s)", got.RunID, count(len(got.JobIDs), "job"))
+		}
+	}
+	if !wait {
+		return nil
+	}
+	o.cancels, o.json = true, asJSON
+	return a.wait(ctx, c, subject{run: got.RunID}, o)
+}

@@ -1,0 +1,120 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/qualgent/qgjob"
+)
+
+const (
+	readyPatience = 3 * time.Second // a database that takes longer does not answer
+	readyFor      = time.Second     // how long an answer of /readyz counts
+)
+
+// healthRoutes tell supervisors and load balancers how the server is.
+func (s *Server) healthRoutes() []route {
+	ready := &readiness{check: s.checkReady}
+	return []route{
+		{Method: http.MethodGet, Pattern: "/healthz", Scope: scopeNone, Handler: func(w http.ResponseWriter, _ *http.Request) {
+			answerJSON(w, healthAnswer{"ok"})
+		}},
+		{Method: http.MethodGet, Pattern: "/readyz", Scope: scopeNone, Handler: ready.answer},
+	}
+}
+
+// answerJSON writes a value of ours, which always marshals.
+func answerJSON(w http.ResponseWriter, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(v) // the client may be gone
+}
+
+type healthAnswer struct {
+	Status string `json:"status"`
+}
+
+// readiness asks database and disk at most once in readyFor, however often it
+// is asked: the route is open to everybody.
+type readiness struct {
+	check func(context.Context) error
+	mu    sync.Mutex
+	at    time.Time
+	err   error
+}
+
+func (c *readiness) answer(w http.ResponseWriter, r *http.Request) {
+	if err := c.now(r.Context()); err != nil {
+		writeProblem(w, r, err)
+		return
+	}
+	answerJSON(w, healthAnswer{"ready"})
+}
+
+func (c *readiness) now(ctx context.Context) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.at.IsZero() || time.Since(c.at) >= readyFor {
+		// The answer is for everybody, so one caller's leaving must not spoil it.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readyPatience)
+		defer cancel()
+		c.err, c.at = c.check(ctx), time.Now()
+	}
+	return c.err
+}
+
+// checkReady names what is wrong, and leaves the causes to the log.
+func (s *Server) checkReady(ctx context.Context) error {
+	var wrong []string
+	var causes []error
+	select {
+	case <-s.stopping:
+		wrong = append(wrong, "the server is stopping")
+	default:
+	}
+	if err := s.Store.Ping(ctx); err != nil {
+		wrong, causes = append(wrong, "the database does not answer"), append(causes, err)
+	}
+	if err := s.probeBlobs(); err != nil {
+		wrong, causes = append(wrong, "the blob folder cannot be written"), append(causes, err)
+	}
+	if len(wrong) == 0 {
+		return nil
+	}
+	cause := errors.Join(causes...)
+	s.Log.Warn("not ready", "wrong", strings.Join(wrong, "; "), "error", cause)
+	e := qgjob.Unavailable(cause, "not ready: %s", strings.Join(wrong, "; "))
+	e.Hint = "the server's log has the causes"
+	return e
+}
+
+// errProbe ends a probe's bytes, so that the folder keeps nothing of them.
+var errProbe = errors.New("a probe that is not kept")
+
+// probe is some bytes and then errProbe.
+type probe struct{ left int }
+
+// Read gives the bytes that are left.
+func (p *probe) Read(b []byte) (int, error) {
+	if p.left == 0 {
+		return 0, errProbe
+	}
+	n := min(p.left, len(b))
+	clear(b[:n])
+	p.left -= n
+	return n, nil
+}
+
+// probeBlobs writes a block into the blob folder and has it thrown away.
+func (s *Server) probeBlobs() error {
+	_, _, err := s.Blobs.Put(io.Reader(&probe{left: 4096}))
+	if errors.Is(err, errProbe) {
+		return nil
+	}
+	return err
+}

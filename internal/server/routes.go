@@ -1,0 +1,61 @@
+package server
+
+import (
+	"net/http"
+	"reflect"
+
+	"github.com/danielgtaylor/huma/v2"
+)
+
+// scope is what a caller must be allowed to do to use a route. Until orgs have
+// tokens of their own, the shared token gives every scope.
+type scope string
+
+// The scopes.
+const (
+	scopeNone   scope = ""       // open to everybody: health, docs
+	scopeRead   scope = "read"   // look at runs, jobs, agents
+	scopeSubmit scope = "submit" // submit, cancel, retry, upload
+	scopeAgent  scope = "agent"  // the agent protocol
+	scopeAdmin  scope = "admin"  // drain agents, weigh orgs
+)
+
+// route is one line of the route table: what is asked for, who may ask, and
+// who answers. Either Handler answers, or operation makes huma answer.
+type route struct {
+	Method  string
+	Pattern string // of http.ServeMux, without the method
+	Scope   scope
+	Handler http.HandlerFunc
+
+	ID      string // operation id in OpenAPI; empty keeps a route outside /v1 out of it
+	Summary string
+	Status  int   // of success, when not 200
+	Limit   int64 // bytes of request body; 0 is smallBody; negative: the handler has its own
+	Stream  bool  // answers, or takes a body, for as long as it likes
+
+	Answers   string // content type of the answer of a Handler, for OpenAPI
+	operation func(huma.API, huma.Operation)
+	takes     reflect.Type // of an operation's body; nil when it takes none
+}
+
+// Limits of request bodies, in bytes.
+const (
+	smallBody    = 64 << 10
+	submitBody   = 16 << 20
+	completeBody = 32 << 20
+	logBody      = 1 << 20
+)
+
+// routes is the whole API.
+func (s *Server) routes() []route {
+	var all []route
+	for _, some := range [][]route{
+		s.runRoutes(), s.jobRoutes(), s.appRoutes(), s.orgRoutes(), s.agentRoutes(), s.leaseRoutes(),
+		s.seedRoutes(), s.streamRoutes(), s.blobRoutes(), s.resultRoutes(),
+		s.healthRoutes(), s.metricsRoutes(), s.docsRoutes(), s.openapiRoutes(),
+	} {
+		all = append(all, some...)
+	}
+	return all
+}

@@ -1,0 +1,49 @@
+package store_test
+
+import (
+	"context"
+	"flag"
+	"os"
+	"testing"
+
+	"github.com/qualgent/qgjob/internal/store"
+	"github.com/qualgent/qgjob/internal/store/storetest"
+)
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if f := flag.Lookup("rapid.checks"); f.Value.String() == f.DefValue {
+		_ = f.Value.Set("40") // each of them is a whole database; ask for more with -rapid.checks
+	}
+	os.Exit(m.Run())
+}
+
+// TestSQLite holds SQLite against the specification of the store.
+func TestSQLite(t *testing.T) {
+	storetest.Run(t, func(t testing.TB) storetest.Database {
+		dir := memoryDir(t)
+		return storetest.Database{
+			Open: func(t testing.TB, opts store.Options) *store.Store {
+				t.Helper()
+				s, err := store.Open(context.Background(), dir, opts)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return s
+			},
+			Audit: func(ctx context.Context, s *store.Store) error { return s.Audit(ctx) },
+		}
+	})
+}
+
+// memoryDir is a directory in memory where the system has one: the suite
+// commits some ten thousand times, and what a disk does is tested elsewhere.
+func memoryDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "qgjob-store-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}

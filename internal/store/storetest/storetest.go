@@ -1,0 +1,52 @@
+// Package storetest is the specification of the store: one body of tests that
+// every engine has to pass, written against the store's public API alone.
+//
+// Every test runs in a synctest bubble, so that back-off, deadlines and hours
+// without an agent pass in no time, and after every step of a test the whole
+// database is counted anew and compared with what the store says of itself.
+package storetest
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+
+	"github.com/qualgent/qgjob/internal/store"
+)
+
+// Database is one database, empty at first, for one test.
+type Database struct {
+	// Open opens the database; again after a Close gives the same one. It
+	// fails the test when it cannot.
+	Open func(t testing.TB, opts store.Options) *store.Store
+	// Audit looks for what the public API cannot show: aggregates and mirrors
+	// that are not what a recount gives. It may be nil.
+	Audit func(ctx context.Context, s *store.Store) error
+}
+
+// test is one case of the suite.
+type test struct {
+	name string
+	run  func(w *world)
+}
+
+// Run runs the suite; fresh makes one empty database for each test of it.
+func Run(t *testing.T, fresh func(t testing.TB) Database) {
+	var all []test
+	for _, part := range [][]test{submitTests, retryTests, orderTests, claimTests, pinTests, attemptTests, cancelTests, failureTests, lateTests, agentTests, dataTests, listTests, eventTests, restartTests, crowdTests} {
+		all = append(all, part...)
+	}
+	for _, c := range all {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			db := fresh(t)
+			synctest.Test(t, func(t *testing.T) {
+				c.run(open(t, db, store.Options{}))
+			})
+		})
+	}
+	t.Run("random operations against a model", func(t *testing.T) {
+		t.Parallel()
+		random(t, fresh)
+	})
+}
