@@ -77,7 +77,7 @@ func (r *rig) begin(t *testing.T) {
 		stop()
 		select {
 		case <-ended:
-		case <-time.After(patience):
+		case <-tooLate():
 			t.Error("the agent does not end")
 		}
 		if t.Failed() {
@@ -93,7 +93,7 @@ func (r *rig) end(t *testing.T) error {
 	case err := <-r.ended:
 		r.ended <- err
 		return err
-	case <-time.After(patience):
+	case <-tooLate():
 		t.Fatalf("the agent does not end; it logged:\n%s", r.logged)
 		return nil
 	}

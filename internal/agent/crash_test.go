@@ -90,7 +90,7 @@ func TestFault_FinishedResultsSurviveTheAgent(t *testing.T) {
 			old := r.process(t)
 			select {
 			case <-reached:
-			case <-time.After(patience):
+			case <-tooLate():
 				close(dead)
 				t.Fatalf("never reached; the agent logged %s", r.logged)
 			}

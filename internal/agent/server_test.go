@@ -3,6 +3,7 @@
 package agent
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -99,6 +100,13 @@ func newFakeServer(t *testing.T) *fakeServer {
 	return f
 }
 
+// tooLate is closed when only a fault can be the reason for the wait.
+func tooLate() <-chan struct{} {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	context.AfterFunc(ctx, cancel)
+	return ctx.Done()
+}
+
 type statusWriter struct {
 	http.ResponseWriter
 	status int
@@ -139,7 +147,7 @@ func (f *fakeServer) change(do func()) {
 // until waits for a condition, which is looked at under the lock.
 func (f *fakeServer) until(t *testing.T, what string, cond func() bool) {
 	t.Helper()
-	late := time.After(patience)
+	late := tooLate()
 	for {
 		f.mu.Lock()
 		ok, changed := cond(), f.changed
@@ -304,7 +312,8 @@ func (f *fakeServer) claim(w http.ResponseWriter, r *http.Request) {
 }
 
 func (f *fakeServer) offerTo(r *http.Request, id qgjob.AgentID, req qgjob.ClaimRequest) qgjob.ClaimResponse {
-	late := time.After(time.Duration(req.WaitMS) * time.Millisecond)
+	late, stop := context.WithTimeout(r.Context(), time.Duration(req.WaitMS)*time.Millisecond)
+	defer stop()
 	for {
 		f.mu.Lock()
 		if got, ok := f.answers[req.ClaimID]; ok {
@@ -320,9 +329,7 @@ func (f *fakeServer) offerTo(r *http.Request, id qgjob.AgentID, req qgjob.ClaimR
 		f.mu.Unlock()
 		select {
 		case <-changed:
-		case <-late:
-			return qgjob.ClaimResponse{Offers: []qgjob.Offer{}}
-		case <-r.Context().Done():
+		case <-late.Done():
 			return qgjob.ClaimResponse{Offers: []qgjob.Offer{}}
 		}
 	}

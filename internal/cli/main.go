@@ -58,6 +58,8 @@ type app struct {
 	retryFor time.Duration
 	file     *configFile
 	started  bool // the command line was understood
+
+	serverByFile bool // only .qgjob.yaml names the server
 }
 
 func (a *app) main(args []string, signals <-chan os.Signal) int {
@@ -123,7 +125,7 @@ infrastructure error, 4 not authorised, 8 still running, 130 interrupted.`,
 	root.SetErr(a.err)
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.server, "server", defaultServer, "address of the qgjob server (QGJOB_SERVER)")
-	flags.DurationVar(&a.retryFor, "retry-for", 10*time.Second, "how long to try again while the server cannot be reached (QGJOB_RETRY_FOR)")
+	flags.DurationVar(&a.retryFor, "retry-for", 5*time.Second, "how long to try again while the server cannot be reached (QGJOB_RETRY_FOR)")
 	root.AddCommand(
 		a.submitCmd(), a.statusCmd(), a.waitCmd(), a.listCmd(), a.runsCmd(), a.groupsCmd(), a.agentsCmd(),
 		a.logsCmd(), a.cancelCmd(), a.retryCmd(), a.appCmd(), a.reportCmd(), a.versionCmd(),
@@ -147,8 +149,15 @@ func (a *app) prepare(cmd *cobra.Command, _ []string) error {
 	return nil
 }
 
-// client returns a client of the server that the settings name.
+// client returns a client of the server that the settings name. A token goes
+// only where its owner said: a repository's file may name a server, but must
+// not be able to collect tokens with it.
 func (a *app) client() (*client.Client, error) {
+	if a.serverByFile && a.env["QGJOB_TOKEN"] != "" {
+		return nil, &qgjob.Error{Kind: qgjob.KindInvalid, Field: "server",
+			Message: "QGJOB_TOKEN is set, but only .qgjob.yaml names the server " + a.server,
+			Hint:    "set QGJOB_SERVER, or give --server, to say that the token may go there"}
+	}
 	return client.New(a.server, client.Options{
 		Token:     a.env["QGJOB_TOKEN"],
 		UserAgent: "qgjob/" + Version,

@@ -64,6 +64,7 @@ func (a *app) settle(cmd *cobra.Command) error {
 			if err := cmd.Flags().Set(s.flag, v.text); err != nil {
 				return file.wrong(v.line, s.key, err.Error())
 			}
+			a.serverByFile = a.serverByFile || s.key == "server"
 		}
 	}
 	return nil

@@ -19,13 +19,13 @@ type Load struct {
 // Arrive gives the load after so many seconds of estimated work were
 // submitted at an instant.
 func (l Load) Arrive(now, work float64) Load {
-	return Load{Since: l.Since, At: math.Max(now, l.At), Sum: l.decayed(now) + work}
+	return Load{Since: l.Since, At: max(now, l.At), Sum: l.decayed(now) + work}
 }
 
 // Rate gives the work that arrives per second. As long as less than a window
 // was watched, the average is over what was watched.
 func (l Load) Rate(now float64) float64 {
-	seen := 1 - math.Exp(-math.Max(0, now-l.Since)/LoadWindow)
+	seen := 1 - math.Exp(-max(0, now-l.Since)/LoadWindow)
 	if seen <= 0 {
 		seen = 1 / LoadWindow
 	}
@@ -44,7 +44,7 @@ func (l Load) offered(now, speed float64) float64 {
 	if speed <= 0 {
 		return maxLoad
 	}
-	return math.Min(maxLoad, l.Rate(now)/speed)
+	return min(maxLoad, l.Rate(now)/speed)
 }
 
 // Arrive adds estimated work, submitted at an instant, to the state's load.

@@ -154,7 +154,7 @@ func (d *decision) weigh() {
 	}
 	least := math.Inf(1)
 	for _, o := range s.orgs {
-		least = math.Min(least, o.used)
+		least = min(least, o.used)
 	}
 	for _, o := range s.orgs {
 		o.lag = o.used - least
@@ -184,7 +184,7 @@ func (d *decision) install(g *group) float64 {
 	full := g.Install * d.agent.InstallFactor
 	switch {
 	case d.agent.SharedInstall && g.build != nil && g.build.uploaded:
-		return math.Max(0, g.build.ready-d.now)
+		return max(0, g.build.ready-d.now)
 	case d.agent.SharedInstall:
 		return full
 	case g.build != nil && g.build == d.agent.build:
@@ -200,8 +200,12 @@ func (d *decision) choose() {
 	for i := range d.st.scratch.candidates {
 		c := &d.st.scratch.candidates[i]
 		g := c.group
-		serving := d.serving(g)
 		fleet := d.st.speedOf(g.class)
+		// Work in hand only lowers a score, so most candidates are out before their agents are looked at.
+		if d.choice.Group != 0 && d.list == nil && d.score(c, crew{}, fleet) <= d.choice.Score {
+			continue
+		}
+		serving := d.serving(g)
 		score := d.score(c, serving, fleet)
 		best := d.choice.Group == 0 || score > d.choice.Score
 		if !best && d.list == nil {
@@ -233,11 +237,11 @@ type crew struct {
 func (d *decision) serving(g *group) crew {
 	var c crew
 	for _, a := range g.serving {
-		left := math.Max(0, a.FreeAt-d.now)
+		left := max(0, a.FreeAt-d.now)
 		c.speed += a.Speed
 		c.rest += left
 		c.work += left * a.Speed
-		c.longest = math.Max(c.longest, left)
+		c.longest = max(c.longest, left)
 	}
 	return c
 }

@@ -1,7 +1,5 @@
 package schedule
 
-import "math"
-
 // score says how much a candidate deserves the agent, in seconds of waiting.
 // fleet is the speed of all agents that could serve it.
 func (d *decision) score(c *candidate, serving crew, fleet float64) float64 {
@@ -9,7 +7,7 @@ func (d *decision) score(c *candidate, serving crew, fleet float64) float64 {
 	alone := (g.Work + serving.work) / fleet // seconds until the group ended if all helped
 	waited := d.now - g.HeadSubmitted
 	score := p.PerLevel*float64(c.prio) + waited
-	score += p.Smallness * waited / math.Max(shortest, alone/float64(max(1, g.Runs))+g.Install)
+	score += p.Smallness * waited / max(shortest, alone/float64(max(1, g.Runs))+g.Install)
 	score -= saturate(p.Nearness*alone, p.Nearest)
 	score -= p.Affinity * c.install
 	if c.install > 0 && c.prio <= d.warm {
@@ -17,7 +15,7 @@ func (d *decision) score(c *candidate, serving crew, fleet float64) float64 {
 	}
 	if active := len(d.st.scratch.orgs); active >= 2 {
 		lag := g.org.lag / (d.st.fleetSpeed() / float64(active))
-		score -= p.Fairness * math.Max(0, lag-p.Tolerance)
+		score -= p.Fairness * max(0, lag-p.Tolerance)
 	}
 	return score
 }
@@ -42,7 +40,7 @@ func saturate(x, limit float64) float64 {
 func joinGain(work float64, serving crew, speed, install float64) float64 {
 	k, with := serving.speed, serving.speed+speed
 	fluid := (work - k*install) / (k * with) * speed
-	before := math.Max(serving.longest, (work+serving.rest)/k)
-	after := math.Max(serving.longest, (work+serving.rest+install*speed)/with)
-	return math.Min(fluid, before-after)
+	before := max(serving.longest, (work+serving.rest)/k)
+	after := max(serving.longest, (work+serving.rest+install*speed)/with)
+	return min(fluid, before-after)
 }

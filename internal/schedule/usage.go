@@ -26,5 +26,5 @@ func (u Usage) Charge(now, seconds, weight float64) Usage {
 	if weight <= 0 {
 		weight = 1
 	}
-	return Usage{Seconds: u.Now(now) + seconds/weight, At: math.Max(now, u.At)}
+	return Usage{Seconds: u.Now(now) + seconds/weight, At: max(now, u.At)}
 }
