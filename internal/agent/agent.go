@@ -48,6 +48,8 @@ type Config struct {
 	Log              *slog.Logger      // nil: nothing is logged
 	Drain            <-chan struct{}   // closed: claim no more, finish what runs, then Run returns
 	Cancel           <-chan struct{}   // closed: stop what runs and give it back, then Run returns
+
+	retryPause time.Duration // between two tries after answers that only time will change; 0 is half of retryCeiling
 }
 
 // Check refuses a configuration with a *qgjob.Error of KindInvalid whose Field
@@ -118,8 +120,6 @@ type host struct {
 	work    context.Context // ends, with errLeaving, when tests must stop
 	claims  context.Context // ends when no more work is wanted
 	browser string
-
-	retryPause time.Duration // between two tries after answers that only time will change
 }
 
 // Run serves the slots until Drain or Cancel is closed or ctx ends, which
@@ -165,6 +165,9 @@ func newHost(c Config) (*host, error) {
 	if c.Grace == 0 {
 		c.Grace = proc.DefaultGrace
 	}
+	if c.retryPause == 0 {
+		c.retryPause = retryCeiling / 2
+	}
 	if c.LeaveGrace == 0 {
 		c.LeaveGrace = 10 * time.Second
 	}
@@ -181,7 +184,7 @@ func newHost(c Config) (*host, error) {
 	if err != nil {
 		return nil, fmt.Errorf("state-dir: %w", err)
 	}
-	h := &host{Config: c, cache: cached, env: runner.Env(os.Environ(), c.PassEnv), retryPause: retryCeiling / 2}
+	h := &host{Config: c, cache: cached, env: runner.Env(os.Environ(), c.PassEnv)}
 	h.warn = proc.Once(func(text string) { c.Log.Warn(text) })
 	if c.Runner == "exec" {
 		h.runner = runner.Exec{Argv: c.ExecArgv}

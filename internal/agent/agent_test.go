@@ -27,6 +27,7 @@ type rig struct {
 	cancel chan struct{}
 	ended  chan error
 	logged *lockedBuffer
+	quick  bool // waits milliseconds where an agent waits seconds
 }
 
 type lockedBuffer struct {
@@ -72,6 +73,9 @@ func (r *rig) begin(t *testing.T) {
 	r.ended = make(chan error, 1)
 	ctx, stop := context.WithCancel(context.Background())
 	config, ended := r.config, r.ended
+	if r.quick {
+		config.retryPause = 10 * time.Millisecond
+	}
 	go func() { ended <- Run(ctx, config) }()
 	t.Cleanup(func() {
 		stop()
@@ -242,29 +246,57 @@ func TestFault_SecretsStayWithTheAgent(t *testing.T) {
 	}
 }
 
-// TestFault_NoTestFileIsNotAPass: a missing file ends as errored, whatever
-// the program would have said.
+// TestFault_NoTestFileIsNotAPass: a file that its bundle does not hold ends as
+// errored, whatever the program would have said.
 func TestFault_NoTestFileIsNotAPass(t *testing.T) {
 	r := newRig(t)
 	r.config.ExecArgv = []string{"/bin/true"}
-	outside := filepath.Join(r.dir, "outside.js")
-	if err := os.WriteFile(outside, nil, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(r.dir, "outside.js"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Symlink(outside, filepath.Join(r.dir, "project", "link.js")); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Mkdir(filepath.Join(r.dir, "project", "folder.js"), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	sum := r.upload(zipOf(t, map[string]string{"there.js": "", "folder.js/x": ""}))
 	r.begin(t)
-	for _, name := range []string{"missing.js", "link.js", "folder.js", "../outside.js", "-rf", "--config=evil.js"} {
-		l := r.submit(qgjob.Job{TestPath: name}, nil)
+	for _, name := range []string{"missing.js", "folder.js", "../outside.js", "-rf", "--config=evil.js"} {
+		l := r.submit(qgjob.Job{TestPath: name, BundleSHA256: sum}, nil)
 		got := r.result(t, l)
 		want(t, got, qgjob.OutcomeErrored, qgjob.ReasonTestFileMissing)
 		if !strings.Contains(got.Message, strings.Trim(name, ".")) {
 			t.Errorf("%s: the message %q does not name it", name, got.Message)
 		}
+	}
+	want(t, r.result(t, r.submit(qgjob.Job{TestPath: "there.js", BundleSHA256: sum}, nil)), qgjob.OutcomePassed, "")
+}
+
+// TestTestFileOfThePlaywrightRunner is looked for in the agent's own project
+// too: links out of it, folders and other names do not count.
+func TestTestFileOfThePlaywrightRunner(t *testing.T) {
+	r := newRig(t)
+	r.config.Runner, r.config.Target, r.config.ExecArgv = "playwright", qgjob.TargetBrowser, nil
+	r.test(t, "folder.js/x")
+	if err := os.WriteFile(filepath.Join(r.dir, "outside.js"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(filepath.Join(r.dir, "outside.js"), filepath.Join(r.config.ProjectDir, "link.js")); err != nil {
+		t.Fatal(err)
+	}
+	r.begin(t)
+	for _, name := range []string{"missing.js", "link.js", "folder.js", "../outside.js"} {
+		want(t, r.result(t, r.submit(qgjob.Job{TestPath: name}, nil)), qgjob.OutcomeErrored, qgjob.ReasonTestFileMissing)
+	}
+	// It is there, but the project has no Playwright.
+	want(t, r.result(t, r.submit(r.test(t, "a.spec.js"), nil)), qgjob.OutcomeErrored, qgjob.ReasonSetup)
+}
+
+// TestExecTestPathMayBeAName: without a bundle it is the program's business
+// what its test paths mean.
+func TestExecTestPathMayBeAName(t *testing.T) {
+	r := newRig(t)
+	r.config.ExecArgv = []string{"/usr/bin/printenv", "QGJOB_TEST_PATH"}
+	l := r.submit(qgjob.Job{TestPath: "suite/login"}, nil)
+	r.begin(t)
+	want(t, r.result(t, l), qgjob.OutcomePassed, "")
+	if !strings.Contains(string(l.log), "suite/login\n") {
+		t.Errorf("log %q", l.log)
 	}
 }
 

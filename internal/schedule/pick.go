@@ -145,7 +145,7 @@ func (d *decision) weigh() {
 		if d.now-c.group.HeadSubmitted > d.policy.MaxWait {
 			c.prio = max(c.prio, c.group.org.top)
 		}
-		c.weight = urgency(c.prio) * float64(c.group.Runs)
+		c.weight = urgency(c.prio) * float64(max(1, c.group.Runs))
 		c.group.org.weight += c.weight
 		c.install = d.install(c.group)
 		if c.install == 0 {

@@ -131,7 +131,7 @@ func (r Refusal) Text(st *State, now float64) string {
 	case HeldByOther:
 		return fmt.Sprintf("another agent holds %s until it is empty (policy pin); policy qgjob would share it", g.ID)
 	case NotWorthIt:
-		return fmt.Sprintf("an install on agent %s would end the group %.0f s sooner and has to save more than %.0f s to be worth what others wait for it; it waits for an agent that has app version %s, for more jobs, or for a lower price of installs", a.ID, r.Gain, r.Price, g.Build.Version)
+		return r.notWorthIt(g)
 	case Outranked:
 		return fmt.Sprintf("agent %s takes %s first, which scores higher; a higher priority or more agents would start it sooner", a.ID, r.By)
 	case NothingWaiting:
@@ -144,4 +144,14 @@ func (r Refusal) Text(st *State, now float64) string {
 		return fmt.Sprintf("agent %s is busy for about %.0f s more and may take it then", a.ID, max(0, r.FreeAt-now))
 	}
 	return r.Reason.String()
+}
+
+// notWorthIt says what an install would gain, and what would make it gain
+// enough.
+func (r Refusal) notWorthIt(g *group) string {
+	wait := fmt.Sprintf("it waits for an agent that has app version %s, or for more jobs", g.Build.Version)
+	if r.Gain <= 0 {
+		return fmt.Sprintf("an install on agent %s would not end the group sooner than the agents that serve it; %s", r.Agent, wait)
+	}
+	return fmt.Sprintf("an install on agent %s would end the group %.1f s sooner and has to save more than %.1f s to be worth what others wait for it; %s, or for a lower price of installs", r.Agent, r.Gain, r.Price, wait)
 }

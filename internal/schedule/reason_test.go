@@ -32,7 +32,7 @@ func TestReasonText(t *testing.T) {
 		{NotWorthIt, func(w *world) {
 			w.agent("s", serves(w.group(1, waiting(1, 30)), 1010))
 			w.agent("a")
-		}, "install_not_worth_it", []string{"sooner", "waits for an agent that has app version vgroup_1", "lower price"}},
+		}, "install_not_worth_it", []string{"would not end the group sooner", "waits for an agent that has app version vgroup_1"}},
 		{Outranked, func(w *world) { w.group(1); w.group(2, priority(9)); w.agent("a") }, "outranked", []string{"takes group_2 first", "higher priority or more agents"}},
 		{NothingWaiting, func(w *world) { w.group(1, waiting(0, 0)); w.agent("a") }, "nothing_waiting", []string{"group_1 has no waiting job"}},
 		{AgentDown, func(w *world) { w.group(1); w.agent("a", down()) }, "agent_offline", []string{"offline", "start it"}},
@@ -125,5 +125,27 @@ func TestExplainGroupOfAll(t *testing.T) {
 	}
 	if list := ExplainGroup(w.st, 77, w.now, DefaultPolicy()); list[0].Reason != NothingWaiting {
 		t.Errorf("of an unknown group agent a says %v", list[0].Reason)
+	}
+}
+
+func TestReasonTextOfAPrice(t *testing.T) {
+	w := newWorld(t)
+	g := w.group(1, waiting(10, 400))
+	for _, id := range []qgjob.AgentID{"p", "q", "r"} {
+		w.agent(id, serves(g, 1030))
+	}
+	for i := range 20 {
+		w.group(qgjob.GroupID(10+i), priority(5))
+	}
+	w.agent("a")
+	r := w.wantReason("a", 1, NotWorthIt)
+	if r.Gain <= 0 || r.Price <= r.Gain {
+		t.Fatalf("refusal %+v, want a gain below the price", r)
+	}
+	text := r.Text(w.st, w.now)
+	for _, want := range []string{"s sooner and has to save more than", "lower price of installs", "more jobs"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("text %q does not say %q", text, want)
+		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -249,10 +250,11 @@ func TestLoopSurvivesErrors(t *testing.T) {
 		r := newRig(t, rigOptions{})
 		began := time.Now()
 		var at []time.Duration
-		broken := true
+		var broken atomic.Bool
+		broken.Store(true)
 		l := loop{"test", time.Second, func(context.Context) error {
 			at = append(at, time.Since(began))
-			if broken {
+			if broken.Load() {
 				return errors.New("disk on fire")
 			}
 			return nil
@@ -262,7 +264,7 @@ func TestLoopSurvivesErrors(t *testing.T) {
 		go func() { defer close(done); r.repeat(ctx, l) }()
 		time.Sleep(32 * time.Second)
 		synctest.Wait()
-		broken = false
+		broken.Store(false)
 		time.Sleep(10 * time.Second)
 		cancel()
 		<-done

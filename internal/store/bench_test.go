@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -156,4 +157,43 @@ func BenchmarkClaimComplete(b *testing.B) {
 			}
 		}
 	})
+}
+
+// BenchmarkGrouping is the ratio that group commit is worth at 64 callers. A
+// disk that others use too changes its speed by the second, so each round
+// measures both, one right after the other, and the median of the rounds'
+// ratios is reported. Ask for -benchtime 15x.
+func BenchmarkGrouping(b *testing.B) {
+	const slice = 200 * time.Millisecond
+	alone, grouped := openTest(b, Options{Ungrouped: true}), openTest(b, Options{})
+	var ratios []float64
+	for range b.N {
+		before := submits(b, alone, 64, slice)
+		ratios = append(ratios, submits(b, grouped, 64, slice)/before)
+	}
+	slices.Sort(ratios)
+	b.ReportMetric(ratios[len(ratios)/2], "x-ungrouped")
+	b.ReportMetric(ratios[0], "worst-x")
+	b.ReportMetric(0, "ns/op")
+}
+
+// submits gives how many submissions a second so many callers get through.
+func submits(b *testing.B, s *Store, callers int, slice time.Duration) float64 {
+	b.Helper()
+	var done atomic.Int64
+	var wg sync.WaitGroup
+	begin := time.Now()
+	for range callers {
+		wg.Go(func() {
+			for time.Since(begin) < slice {
+				if _, err := s.Submit(context.Background(), "", oneJob("acme", 5)); err != nil {
+					b.Error(err)
+					return
+				}
+				done.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	return float64(done.Load()) / time.Since(begin).Seconds()
 }

@@ -13,7 +13,7 @@ import (
 func TestMain(m *testing.M) {
 	flag.Parse()
 	if f := flag.Lookup("rapid.checks"); f.Value.String() == f.DefValue {
-		_ = f.Value.Set("40") // each of them is a whole database; ask for more with -rapid.checks
+		_ = f.Value.Set("25") // each of them is a whole database; ask for more with -rapid.checks
 	}
 	os.Exit(m.Run())
 }

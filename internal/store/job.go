@@ -75,24 +75,20 @@ func (t *tx) job(id qgjob.JobID) (*jobRow, error) {
 	return j, err
 }
 
-// attemptRow is what completing needs to know of an attempt.
-type attemptRow struct {
-	lease.Attempt
-	job qgjob.JobID
-}
-
-// leased finds the attempt of a lease and its job.
+// leased finds the attempt of a lease and its job, in one statement: every
+// sign of life comes through here.
 func (t *tx) leased(id qgjob.LeaseID) (*jobRow, lease.Attempt, error) {
-	var a attemptRow
-	found, err := t.queryRow(`SELECT lease_id, outcome, digest, job_id FROM attempts WHERE lease_id = $1`, []any{string(id)}, &a.LeaseID, &a.Outcome, &a.Digest, &a.job)
+	a := lease.Attempt{LeaseID: id}
+	st, err := t.stmt(`SELECT ` + jobColumns + `, attempt_outcome, attempt_digest FROM jobs
+		JOIN (SELECT job_id AS attempt_job, outcome AS attempt_outcome, digest AS attempt_digest FROM attempts WHERE lease_id = $1) a ON id = attempt_job`)
 	if err != nil {
-		return nil, a.Attempt, err
+		return nil, a, err
 	}
-	if !found {
-		return nil, a.Attempt, qgjob.NotFound("lease %s does not exist", id)
+	j, err := scanJob(withMore{st.QueryRowContext(t.ctx, string(id)), []any{&a.Outcome, &a.Digest}})
+	if isNoRows(err) {
+		return nil, a, qgjob.NotFound("lease %s does not exist", id)
 	}
-	j, err := t.job(a.job)
-	return j, a.Attempt, err
+	return j, a, err
 }
 
 // apply writes what an event made of a job: the row by compare-and-set, the
