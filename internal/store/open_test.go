@@ -124,7 +124,7 @@ func TestADamagedDatabaseIsNamed(t *testing.T) {
 	}
 }
 
-func TestAWordlyPathIsNoProblem(t *testing.T) {
+func TestAnOddPathIsNoProblem(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "a b%20?c=#d&é")
 	s, err := Open(context.Background(), dir, Options{})
 	if err != nil {

@@ -97,7 +97,7 @@ func finish(t *testing.T, p *Process) Result {
 	t.Helper()
 	select {
 	case <-p.Done():
-	case <-time.After(patience):
+	case <-time.After(patience): //budget:allow a real process is waited for
 		t.Fatalf("the tree of %q has not ended", p.command.Argv)
 	}
 	return p.Wait()
@@ -176,7 +176,7 @@ func (l *lifeline) held(t *testing.T) int {
 		}
 		l.file = o.file
 		t.Cleanup(func() { o.file.Close() })
-	case <-time.After(patience):
+	case <-time.After(patience): //budget:allow a real process is waited for
 		t.Fatal("nobody took the lifeline")
 	}
 	if err := l.file.SetReadDeadline(time.Now().Add(patience)); err != nil {
