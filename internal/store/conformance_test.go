@@ -10,10 +10,14 @@ import (
 	"github.com/qualgent/qgjob/internal/store/storetest"
 )
 
+// rapidChecks is how many sequences of random operations are tried: each of
+// them is a whole database. Ask for more with -rapid.checks.
+var rapidChecks = "25"
+
 func TestMain(m *testing.M) {
 	flag.Parse()
 	if f := flag.Lookup("rapid.checks"); f.Value.String() == f.DefValue {
-		_ = f.Value.Set("25") // each of them is a whole database; ask for more with -rapid.checks
+		_ = f.Value.Set(rapidChecks)
 	}
 	os.Exit(m.Run())
 }
