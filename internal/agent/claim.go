@@ -13,6 +13,12 @@ import (
 // a tight loop.
 const emptyPause = time.Second
 
+// A job that took less than brief is followed by a claim for briefBatch more.
+const (
+	brief      = 2 * time.Second
+	briefBatch = 8
+)
+
 // claimLoop claims and runs one job after the other until ctx ends, and gives
 // the cause.
 func (s *slot) claimLoop(ctx context.Context) error {
@@ -35,6 +41,10 @@ func (s *slot) claimLoop(ctx context.Context) error {
 		offers := next.Offers
 		next = nil
 		for i, offer := range offers {
+			if ctx.Err() != nil {
+				s.held.drop(offer.LeaseID) // goodbye gives it back
+				continue
+			}
 			next = s.attempt(ctx, offer, i == len(offers)-1)
 		}
 	}
@@ -83,11 +93,17 @@ func (s *slot) claim(ctx context.Context) (qgjob.ClaimResponse, error) {
 	return res, nil
 }
 
+// While jobs are shorter than a few round trips it asks for several at once;
+// the server gives no more than this agent's share of what waits.
 func (s *slot) claimRequest() *qgjob.ClaimRequest {
+	most := 1
+	if s.brief.Load() {
+		most = briefBatch
+	}
 	return &qgjob.ClaimRequest{
 		Incarnation: s.me.incarnation,
 		ClaimID:     rand.Text(),
-		Max:         1,
+		Max:         most,
 		Installed:   s.installed.Load(),
 	}
 }

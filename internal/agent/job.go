@@ -261,7 +261,9 @@ func (a *attempt) test(task runner.Task, command proc.Command) {
 	verdict := a.slot.host.runner.Judge(task, ending)
 	a.conclude(verdict.Outcome, verdict.Reason, verdict.Message)
 	a.done.Tests, a.left = verdict.Tests, verdict.Attachments
-	a.done.TestMS = result.Ended.Sub(result.Started).Milliseconds()
+	took := result.Ended.Sub(result.Started)
+	a.done.TestMS = took.Milliseconds()
+	a.slot.brief.Store(took < brief)
 	if result.End == proc.Exited {
 		a.done.ExitCode = &result.ExitCode
 	}

@@ -31,6 +31,7 @@ type slot struct {
 	installed atomic.Pointer[qgjob.Installed] // what the device told last; the device itself is the claim loop's
 	spool     *spool
 	held      holdings
+	brief     atomic.Bool // the last job was short: claim several
 
 	// gate keeps renewals away while an answer with offers may be under way:
 	// a renewal that does not name them would give them back.

@@ -13,7 +13,7 @@ import (
 func crowd(groups int) *State {
 	r := rand.New(rand.NewPCG(1, uint64(groups)))
 	st := NewState(0)
-	st.Arrive(5000, 100_000)
+	st.Arrive(5000, 100_000, 5)
 	for i := range groups {
 		id := qgjob.GroupID(i + 1)
 		org := qgjob.OrgID(fmt.Sprintf("org%d", i%max(1, groups/10)))

@@ -53,8 +53,23 @@ func (s scene) org(id qgjob.OrgID) Org {
 // able is the rules that no number outweighs.
 func (s scene) able(a Agent, g Group) bool {
 	o := s.org(g.Build.Org)
-	return g.Waiting > 0 && s.fits(a, g) && (a.Pinned == "" || a.Pinned == g.Build.Version) &&
-		(o.Quota == 0 || o.Running < o.Quota) && !slices.Contains(a.Blocked, g.Build)
+	return g.Waiting > 0 && s.may(a, g) && (o.Quota == 0 || o.Running < o.Quota)
+}
+
+// may is what an agent itself allows.
+func (s scene) may(a Agent, g Group) bool {
+	return s.fits(a, g) && (a.Pinned == "" || a.Pinned == g.Build.Version) && !slices.Contains(a.Blocked, g.Build)
+}
+
+// crew is the agents that have a job of the group in hand and will take more.
+func (s scene) crew(g Group) []Agent {
+	var crew []Agent
+	for _, b := range s.agents {
+		if b.Serving == g.ID && b.Up && !b.Draining && s.may(b, g) {
+			crew = append(crew, b)
+		}
+	}
+	return crew
 }
 
 func (s scene) fits(a Agent, g Group) bool {
@@ -141,10 +156,8 @@ func (s scene) fleet(pass func(Agent) bool) float64 {
 
 func (s scene) score(a Agent, g Group, p Policy, prio, warm int, lag float64, orgs int) float64 {
 	inHand := 0.0
-	for _, b := range s.agents {
-		if b.Serving == g.ID {
-			inHand += math.Max(0, b.FreeAt-s.now) * b.Speed
-		}
+	for _, b := range s.crew(g) {
+		inHand += math.Max(0, b.FreeAt-s.now) * b.Speed
 	}
 	m := s.fleet(func(b Agent) bool { return s.fits(b, g) })
 	alone, waited, inst := (g.Work+inHand)/m, s.now-g.HeadSubmitted, s.install(a, g)
@@ -165,11 +178,9 @@ func (s scene) score(a Agent, g Group, p Policy, prio, warm int, lag float64, or
 func (s scene) worth(a Agent, g Group, p Policy, others, weight float64) bool {
 	inst := s.install(a, g)
 	k, rest, longest := 0.0, 0.0, 0.0
-	for _, b := range s.agents {
-		if b.Serving == g.ID {
-			left := math.Max(0, b.FreeAt-s.now)
-			k, rest, longest = k+b.Speed, rest+left, math.Max(longest, left)
-		}
+	for _, b := range s.crew(g) {
+		left := math.Max(0, b.FreeAt-s.now)
+		k, rest, longest = k+b.Speed, rest+left, math.Max(longest, left)
 	}
 	if inst == 0 || k == 0 {
 		return true
@@ -177,8 +188,11 @@ func (s scene) worth(a Agent, g Group, p Policy, others, weight float64) bool {
 	fluid := (g.Work - k*inst) / (k * (k + a.Speed)) * a.Speed
 	hand := math.Max(longest, (g.Work+rest)/k) - math.Max(longest, (g.Work+rest+inst*a.Speed)/(k+a.Speed))
 	rho := math.Min(0.95, s.load.Rate(s.now)/s.fleet(func(Agent) bool { return true }))
-	m := s.fleet(func(b Agent) bool { return s.fits(b, g) })
-	return math.Min(fluid, hand) > p.Thrift*inst*(others+p.LoadShare*rho/(1-rho))/(weight*m)
+	m, coming := s.fleet(func(b Agent) bool { return s.fits(b, g) }), 0.0
+	if s.load.Sum > 0 {
+		coming = p.LoadShare * rho / (1 - rho) * s.load.Urgent / s.load.Sum
+	}
+	return math.Min(fluid, hand) > p.Thrift*inst*(others+coming)/(weight*m)
 }
 
 // scenes draws scenes of a few orgs, groups and agents whose numbers are round
@@ -186,6 +200,7 @@ func (s scene) worth(a Agent, g Group, p Policy, others, weight float64) bool {
 var scenes = rapid.Custom(func(t *rapid.T) scene {
 	number := func(label string, from, to int) int { return rapid.IntRange(from, to).Draw(t, label) }
 	s := scene{now: 10_000, uploads: map[Build]float64{}, load: Load{At: 9000, Sum: float64(number("arriving", 0, 20_000))}}
+	s.load.Urgent = s.load.Sum * urgency(number("of priority", 1, 10))
 	for i := range number("orgs", 1, 3) {
 		o := Org{ID: qgjob.OrgID(fmt.Sprint("o", i)), Weight: float64(number("weight", 1, 3)), Running: number("running", 0, 3)}
 		if number("limited", 0, 4) == 0 {

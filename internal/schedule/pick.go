@@ -82,7 +82,7 @@ type decision struct {
 	now    float64
 	policy Policy
 	warm   int     // highest priority among the work whose build is on the agent; 0 for none
-	load   float64 // rho/(1-rho), weighted
+	load   float64 // urgency-weighted runs that are expected to come and pay for an install
 	choice Choice
 	list   *[]Refusal
 }
@@ -111,7 +111,23 @@ func (d *decision) gather() {
 
 // forbidden applies the rules that no number outweighs.
 func (d *decision) forbidden(g *group) Reason {
-	a := d.agent
+	if why := d.agent.barred(g); why != 0 {
+		return why
+	}
+	if g.org.Quota > 0 && g.org.Running >= g.org.Quota {
+		return OverQuota
+	}
+	for _, id := range d.st.scratch.held {
+		if id == g.ID {
+			return HeldByOther
+		}
+	}
+	return 0
+}
+
+// barred gives the reason for which this agent can take no job of the group,
+// whatever the others do.
+func (a *agent) barred(g *group) Reason {
 	switch {
 	case g.Target != a.Target:
 		return WrongTarget
@@ -119,17 +135,10 @@ func (d *decision) forbidden(g *group) Reason {
 		return MissingLabel
 	case a.Pinned != "" && a.Pinned != g.Build.Version:
 		return PinnedElsewhere
-	case g.org.Quota > 0 && g.org.Running >= g.org.Quota:
-		return OverQuota
 	}
 	for _, b := range a.Blocked {
 		if b == g.Build {
 			return BuildBlocked
-		}
-	}
-	for _, id := range d.st.scratch.held {
-		if id == g.ID {
-			return HeldByOther
 		}
 	}
 	return 0
@@ -160,7 +169,7 @@ func (d *decision) weigh() {
 		o.lag = o.used - least
 	}
 	rho := d.st.load.offered(d.now, d.st.fleetSpeed())
-	d.load = d.policy.LoadShare * rho / (1 - rho)
+	d.load = d.policy.LoadShare * rho / (1 - rho) * d.st.load.urgency()
 }
 
 // before gives the urgency-weighted runs of all that would wait for the org's
@@ -226,7 +235,9 @@ func (d *decision) choose() {
 	}
 }
 
-// crew is the agents that have jobs of a group in hand.
+// crew is the agents that have jobs of a group in hand and will take more of
+// them. One that drains, went away or may not go on is none: the jobs that
+// wait cannot count on it.
 type crew struct {
 	speed   float64 // summed
 	rest    float64 // seconds until each is free, summed
@@ -237,6 +248,9 @@ type crew struct {
 func (d *decision) serving(g *group) crew {
 	var c crew
 	for _, a := range g.serving {
+		if !a.Up || a.Draining || a.barred(g) != 0 {
+			continue
+		}
 		left := max(0, a.FreeAt-d.now)
 		c.speed += a.Speed
 		c.rest += left

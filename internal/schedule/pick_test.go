@@ -232,7 +232,7 @@ func TestPickJoin(t *testing.T) {
 				// They want the same agents and are of the same org.
 				w.group(qgjob.GroupID(10+i), priority(1), submitted(1000))
 			}
-			w.st.Arrive(1000, c.arrived)
+			w.st.Arrive(1000, c.arrived, 5)
 			w.agent("a")
 			_, why := Explain(w.st, "a", w.now, DefaultPolicy())
 			refused := false

@@ -65,8 +65,8 @@ func TestPickNeverIdle(t *testing.T) {
 				if s.install(a, g) == 0 {
 					t.Fatalf("agent %s idles although group %v waits and its build is there", a.ID, g.ID)
 				}
-				if len(st.Serving(g.ID)) == 0 {
-					t.Fatalf("agent %s idles although nobody serves group %v", a.ID, g.ID)
+				if len(s.crew(g)) == 0 {
+					t.Fatalf("agent %s idles although nobody goes on serving group %v", a.ID, g.ID)
 				}
 			}
 			if c.Refused[NotWorthIt] == 0 && slices.ContainsFunc(s.groups, func(g Group) bool { return s.able(a, g) }) {

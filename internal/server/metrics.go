@@ -28,6 +28,7 @@ type metrics struct {
 	installTime prometheus.Histogram
 	attemptTime *prometheus.HistogramVec
 	jobWait     prometheus.Histogram
+	drift       prometheus.Counter
 	expiries    prometheus.Counter
 	retries     *prometheus.CounterVec
 	finished    *prometheus.CounterVec
@@ -66,13 +67,15 @@ func newMetrics(st *store.Store, version string, log *slog.Logger) *metrics {
 		requestTime: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "qgjob_http_request_duration_seconds",
 			Help:    "How long HTTP requests took, by route pattern. Live streams and claims, which wait on purpose, are left out.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}}, []string{"method", "route"}),
+		drift: prometheus.NewCounter(prometheus.CounterOpts{Name: "qgjob_group_drift_total",
+			Help: "Groups whose aggregates did not agree with their jobs and were mended. Anything but 0 is a bug."}),
 		submitted: map[qgjob.RunID]time.Time{},
 		started:   map[qgjob.JobID]time.Time{},
 	}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{Name: "qgjob_build_info", Help: "Always 1; the labels say what runs.",
 		ConstLabels: prometheus.Labels{"version": version, "go_version": runtime.Version()}})
 	build.Set(1)
-	m.registry.MustRegister(m.claims, m.installs, m.installTime, m.attemptTime, m.jobWait, m.expiries, m.retries, m.finished, m.requests, m.requestTime, build,
+	m.registry.MustRegister(m.claims, m.installs, m.installTime, m.attemptTime, m.jobWait, m.expiries, m.retries, m.finished, m.requests, m.requestTime, m.drift, build,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), &fleet{store: st, log: log})
 	return m
 }

@@ -80,6 +80,7 @@ func (s *Server) Run(ctx context.Context) error {
 		s.sweepAgents(lease.NewWatch(ttl)),
 		s.wakeDelayed(),
 		s.sweepBlobs(),
+		s.recount(),
 	} {
 		loops.Go(func() { s.repeat(ctx, l) })
 	}

@@ -180,7 +180,7 @@ func (e *engine) arrive(job int, now float64) {
 	if e.est[job] == 0 {
 		prior := e.mean[e.ix.org[job]].Or(schedule.DefaultEstimate)
 		e.est[job] = e.known[e.ix.test[job]].Expect(prior)
-		e.st.Arrive(now, e.est[job])
+		e.st.Arrive(now, e.est[job], e.w.Jobs[job].Priority)
 	}
 	g := e.groups[e.groupOf[job]]
 	g.queue.add(waiting{number: job, Job: schedule.Job{

@@ -121,6 +121,9 @@ func (s *Store) Complete(ctx context.Context, id qgjob.LeaseID, req qgjob.Comple
 			if err := t.countInstall(j, &req); err != nil {
 				return err
 			}
+			if err := t.learn(j, &req); err != nil {
+				return err
+			}
 			if err := t.apply(j, c, &req); err != nil {
 				return err
 			}

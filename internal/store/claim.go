@@ -40,7 +40,7 @@ func (t *tx) claim(id qgjob.AgentID, req qgjob.ClaimRequest) (qgjob.ClaimRespons
 		return resp, nil
 	}
 	var group qgjob.GroupID
-	for len(resp.Offers) < max(1, req.Max) {
+	for len(resp.Offers) < t.batch(resp.Offers, req.Max) {
 		offer, err := t.offerNext(a, req.ClaimID, group)
 		if err != nil {
 			return resp, err
@@ -52,6 +52,18 @@ func (t *tx) claim(id qgjob.AgentID, req qgjob.ClaimRequest) (qgjob.ClaimRespons
 		resp.Offers = append(resp.Offers, *offer)
 	}
 	return resp, nil
+}
+
+// batch is how many offers a claim may hold, given those that it has: an agent
+// with short jobs asks for several at once, and gets no more than its share of
+// what waits, so that no job is held by one agent while another could run it.
+func (t *tx) batch(have []qgjob.Offer, most int) int {
+	if len(have) == 0 || most <= 1 {
+		return 1
+	}
+	g, _ := t.m.state.Group(have[0].Job.GroupID)
+	able, _ := t.m.state.Matching(g.Target, g.Requires)
+	return min(most, (g.Waiting+len(have))/max(1, able))
 }
 
 // repeatClaim answers an agent that holds jobs already: with the same offers

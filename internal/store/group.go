@@ -22,14 +22,18 @@ func (t *tx) groupByID(id qgjob.GroupID) (schedule.Group, error) {
 	if g, ok := t.m.state.Group(id); ok {
 		return g, nil
 	}
-	st, err := t.stmt(`SELECT id, org_id, app_version_id, build_sha256, target, requires, waiting, runs, work_ms, head_priority, head_submitted FROM job_groups WHERE id = $1`)
+	st, err := t.stmt(`SELECT ` + groupColumns + ` FROM job_groups WHERE id = $1`)
 	if err != nil {
 		return schedule.Group{}, err
 	}
-	if _, err := t.m.scanGroup(st.QueryRowContext(t.ctx, int64(id))); err != nil {
+	g, k, err := scanGroup(st.QueryRowContext(t.ctx, int64(id)))
+	if err == nil {
+		err = t.adopt(g, k)
+	}
+	if err != nil {
 		return schedule.Group{}, fmt.Errorf("read %s: %w", id, err)
 	}
-	g, _ := t.m.state.Group(id)
+	g, _ = t.m.state.Group(id)
 	return g, nil
 }
 

@@ -159,6 +159,7 @@ func (t *tx) moveGroup(j *jobRow, before lease.Job) error {
 		t.m.unlease(j.org, before.Agent, before.LeaseID)
 		t.group(j.group).serving--
 		t.note.Agents = true
+		t.note.Work = t.note.Work || t.m.state.Org(j.org).Quota > 0 // its quota has room again
 	}
 	if !before.State.Leased() && j.State.Leased() {
 		t.group(j.group).serving++

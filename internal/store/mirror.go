@@ -17,6 +17,7 @@ type mirror struct {
 	groups map[groupKey]qgjob.GroupID
 	agents map[qgjob.AgentID]*agentRow
 	held   map[qgjob.AgentID]map[qgjob.LeaseID]qgjob.GroupID
+	learnt learnt
 }
 
 // groupKey is what makes jobs share a group.
@@ -34,6 +35,7 @@ func loadMirror(t *tx) (*mirror, error) {
 		groups: map[groupKey]qgjob.GroupID{},
 		agents: map[qgjob.AgentID]*agentRow{},
 		held:   map[qgjob.AgentID]map[qgjob.LeaseID]qgjob.GroupID{},
+		learnt: newLearnt(),
 	}
 	t.m = m
 	if err := t.each(`SELECT org_id, weight, quota, vt, vt_at FROM orgs`, nil, func(rows *sql.Rows) error {
@@ -48,11 +50,7 @@ func loadMirror(t *tx) (*mirror, error) {
 	}); err != nil {
 		return nil, fmt.Errorf("read orgs: %w", err)
 	}
-	if err := t.each(`SELECT id, org_id, app_version_id, build_sha256, target, requires, waiting, runs, work_ms, head_priority, head_submitted
-		FROM job_groups WHERE waiting > 0 OR serving > 0`, nil, func(rows *sql.Rows) error {
-		_, err := m.scanGroup(rows)
-		return err
-	}); err != nil {
+	if err := t.loadGroups(); err != nil {
 		return nil, fmt.Errorf("read groups: %w", err)
 	}
 	if err := t.each(`SELECT `+agentColumns+` FROM agents`, nil, func(rows *sql.Rows) error {
@@ -88,23 +86,48 @@ func (m *mirror) loadLeases(t *tx) error {
 // scanner is a row to read: of one or of many.
 type scanner interface{ Scan(...any) error }
 
-func (m *mirror) scanGroup(row scanner) (qgjob.GroupID, error) {
-	var g schedule.Group
-	var k groupKey
+const groupColumns = `id, org_id, app_version_id, build_sha256, target, requires, waiting, runs, work_ms, head_priority, head_submitted`
+
+func (t *tx) loadGroups() error {
+	var found []schedule.Group
+	var keys []groupKey
+	if err := t.each(`SELECT `+groupColumns+` FROM job_groups WHERE waiting > 0 OR serving > 0`, nil, func(rows *sql.Rows) error {
+		g, k, err := scanGroup(rows)
+		found, keys = append(found, g), append(keys, k)
+		return err
+	}); err != nil {
+		return err
+	}
+	for i := range found {
+		if err := t.adopt(found[i], keys[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func scanGroup(row scanner) (g schedule.Group, k groupKey, err error) {
 	var workMS, headMS int64
 	if err := row.Scan(&g.ID, &k.org, &k.version, &k.build, &k.target, &k.requires, &g.Waiting, &g.Runs, &workMS, &g.HeadPriority, &headMS); err != nil {
-		return 0, err
+		return g, k, err
 	}
-	g.Build = schedule.Build{Org: k.org, Version: k.version, SHA: k.build}
-	g.Target, g.Install = k.target, schedule.DefaultInstall
 	g.Work, g.HeadSubmitted = float64(workMS)/1000, float64(headMS)/1000
-	var err error
+	return g, k, nil
+}
+
+// adopt takes a group into the mirror, with what its install is expected to
+// take.
+func (t *tx) adopt(g schedule.Group, k groupKey) (err error) {
+	g.Build, g.Target = schedule.Build{Org: k.org, Version: k.version, SHA: k.build}, k.target
 	if g.Requires, err = parseLabels(k.requires); err != nil {
-		return 0, fmt.Errorf("%s: requires: %w", g.ID, err)
+		return fmt.Errorf("%s: requires: %w", g.ID, err)
 	}
-	m.groups[k] = g.ID
-	m.state.SetGroup(g)
-	return g.ID, nil
+	if g.Install, err = t.expectInstall(installKey{g.Build, g.Target}); err != nil {
+		return err
+	}
+	t.m.groups[k] = g.ID
+	t.m.state.SetGroup(g)
+	return nil
 }
 
 // lease notes that an agent holds a job: it is busy until the job is expected

@@ -149,7 +149,6 @@ const (
 
 func (t *tx) writeSubmissions(fresh []*submission, jobs int) error {
 	runRows, keyRows, jobRows := make([][]any, 0, len(fresh)), [][]any{}, make([][]any, 0, jobs)
-	var work float64
 	for _, sub := range fresh {
 		org := string(sub.req.OrgID)
 		runRows = append(runRows, []any{int64(sub.run), org, len(sub.req.Jobs), int64(sub.retryOf), labelsJSON(sub.req.Labels), t.nowMS})
@@ -168,8 +167,11 @@ func (t *tx) writeSubmissions(fresh []*submission, jobs int) error {
 			if err != nil {
 				return err
 			}
-			estimate := schedule.DefaultEstimate
-			work += estimate
+			estimate, err := t.expectTest(testKey{sub.req.OrgID, spec.TestPath, spec.Target})
+			if err != nil {
+				return err
+			}
+			t.m.state.Arrive(schedule.Seconds(t.now), estimate, spec.Priority)
 			t.waits(group, spec.Priority, float64(t.nowMS)/1000, estimate, !inRun[group])
 			inRun[group] = true
 			jobRows = append(jobRows, []any{int64(sub.first) + int64(i), org, int64(sub.run), int64(group), string(spec.AppVersionID), string(build),
@@ -177,7 +179,6 @@ func (t *tx) writeSubmissions(fresh []*submission, jobs int) error {
 		}
 		t.tell(qgjob.Event{Kind: qgjob.EventRunSubmitted, OrgID: sub.req.OrgID, RunID: sub.run})
 	}
-	t.m.state.Arrive(schedule.Seconds(t.now), work)
 	t.note.Work = true
 	if err := t.insert("runs", newRunColumns, runRows); err != nil {
 		return err
@@ -230,14 +231,13 @@ func (t *tx) groupOf(k groupKey) (qgjob.GroupID, error) {
 		return id, nil
 	}
 	args := []any{string(k.org), string(k.version), string(k.build), string(k.target), k.requires}
-	st, err := t.stmt(`SELECT id, org_id, app_version_id, build_sha256, target, requires, waiting, runs, work_ms, head_priority, head_submitted
-		FROM job_groups WHERE org_id = $1 AND app_version_id = $2 AND build_sha256 = $3 AND target = $4 AND requires = $5`)
+	st, err := t.stmt(`SELECT ` + groupColumns + ` FROM job_groups WHERE org_id = $1 AND app_version_id = $2 AND build_sha256 = $3 AND target = $4 AND requires = $5`)
 	if err != nil {
 		return 0, err
 	}
-	id, err := t.m.scanGroup(st.QueryRowContext(t.ctx, args...))
+	g, _, err := scanGroup(st.QueryRowContext(t.ctx, args...))
 	if err == nil {
-		return id, nil
+		return g.ID, t.adopt(g, k)
 	}
 	if !isNoRows(err) {
 		return 0, fmt.Errorf("find a group: %w", err)
@@ -250,11 +250,5 @@ func (t *tx) groupOf(k groupKey) (qgjob.GroupID, error) {
 		append([]any{n}, args...)...); err != nil {
 		return 0, fmt.Errorf("make a group: %w", err)
 	}
-	requires, err := parseLabels(k.requires)
-	if err != nil {
-		return 0, err
-	}
-	t.m.groups[k] = qgjob.GroupID(n)
-	t.m.state.SetGroup(schedule.Group{ID: qgjob.GroupID(n), Build: schedule.Build{Org: k.org, Version: k.version, SHA: k.build}, Target: k.target, Requires: requires, Install: schedule.DefaultInstall})
-	return qgjob.GroupID(n), nil
+	return qgjob.GroupID(n), t.adopt(schedule.Group{ID: qgjob.GroupID(n)}, k)
 }

@@ -65,7 +65,7 @@ var agentTests = []test{
 	}},
 	{"agent/drain gives offers back and lets the rest finish", func(w *world) {
 		w.register("a1", "a2")
-		w.submit(jobs("v1", 3)...)
+		w.submit(jobs("v1", 6)...)
 		batch := w.claim("a1", 3)
 		w.start(batch[0])
 		a, err := w.s.Drain(w.ctx, "a1", true)

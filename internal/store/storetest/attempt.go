@@ -50,7 +50,7 @@ var attemptTests = []test{
 		w.refused(err, qgjob.KindNotFound, qgjob.CodeAgentUnknown)
 	}},
 	{"renew/answers for each lease", func(w *world) {
-		w.register("a1", "a2")
+		w.register("a1")
 		w.submit(jobs("v1", 4)...)
 		held := w.claim("a1", 3)
 		w.start(held[0])

@@ -15,6 +15,9 @@ func (w *world) check() {
 	w.checkGroups(all)
 	w.checkRuns(all)
 	w.checkAgents(all)
+	drifted, _, err := w.s.Recount(w.ctx, 0, 10_000)
+	w.ok(err)
+	w.equal("groups whose aggregates drifted", drifted, 0)
 	if w.db.Audit != nil {
 		if err := w.db.Audit(w.ctx, w.s); err != nil {
 			w.Fatalf("audit: %v", err)

@@ -1,0 +1,186 @@
+package store
+
+import (
+	"fmt"
+
+	"github.com/qualgent/qgjob"
+	"github.com/qualgent/qgjob/internal/schedule"
+)
+
+// learnt is what the writer remembers of the estimates: rows are read when
+// they are first asked for and kept. It is thrown away with the mirror, and
+// when it has grown beyond learntLimit entries.
+type learnt struct {
+	tests    map[testKey]schedule.Estimate
+	installs map[installKey]schedule.Estimate
+	averages map[averageKey]schedule.Average
+}
+
+const learntLimit = 100_000
+
+type testKey struct {
+	org    qgjob.OrgID
+	path   string
+	target qgjob.Target
+}
+
+type installKey struct {
+	build  schedule.Build
+	target qgjob.Target
+}
+
+type averageKey struct {
+	org  qgjob.OrgID
+	what string
+}
+
+const (
+	whatTest    = "test"
+	whatInstall = "install"
+)
+
+func newLearnt() learnt {
+	return learnt{tests: map[testKey]schedule.Estimate{}, installs: map[installKey]schedule.Estimate{}, averages: map[averageKey]schedule.Average{}}
+}
+
+// expectTest gives the seconds that a test is expected to take.
+func (t *tx) expectTest(k testKey) (float64, error) {
+	e, err := t.testEstimate(k)
+	if err != nil {
+		return 0, err
+	}
+	a, err := t.average(averageKey{k.org, whatTest})
+	return e.Expect(a.Or(schedule.DefaultEstimate)), err
+}
+
+// expectInstall gives the seconds that an install is expected to take.
+func (t *tx) expectInstall(k installKey) (float64, error) {
+	e, err := t.installEstimate(k)
+	if err != nil {
+		return 0, err
+	}
+	a, err := t.average(averageKey{k.build.Org, whatInstall})
+	return e.Expect(a.Or(schedule.DefaultInstall)), err
+}
+
+func (t *tx) testEstimate(k testKey) (e schedule.Estimate, err error) {
+	known := t.m.learnt.tests
+	if e, ok := known[k]; ok {
+		return e, nil
+	}
+	if _, err = t.queryRow(`SELECT n, mean_s FROM test_estimates WHERE org_id = $1 AND test_path = $2 AND target = $3`,
+		[]any{string(k.org), k.path, string(k.target)}, &e.N, &e.Mean); err != nil {
+		return e, fmt.Errorf("read the estimate of %s: %w", k.path, err)
+	}
+	if len(known) > learntLimit {
+		clear(known)
+	}
+	known[k] = e
+	return e, nil
+}
+
+func (t *tx) installEstimate(k installKey) (e schedule.Estimate, err error) {
+	known := t.m.learnt.installs
+	if e, ok := known[k]; ok {
+		return e, nil
+	}
+	if _, err = t.queryRow(`SELECT n, mean_s FROM install_estimates WHERE org_id = $1 AND app_version_id = $2 AND build_sha256 = $3 AND target = $4`,
+		[]any{string(k.build.Org), string(k.build.Version), string(k.build.SHA), string(k.target)}, &e.N, &e.Mean); err != nil {
+		return e, fmt.Errorf("read the install estimate of %s: %w", k.build.Version, err)
+	}
+	if len(known) > learntLimit {
+		clear(known)
+	}
+	known[k] = e
+	return e, nil
+}
+
+func (t *tx) average(k averageKey) (a schedule.Average, err error) {
+	known := t.m.learnt.averages
+	if a, ok := known[k]; ok {
+		return a, nil
+	}
+	if _, err = t.queryRow(`SELECT n, sum_s FROM org_averages WHERE org_id = $1 AND what = $2`, []any{string(k.org), k.what}, &a.N, &a.Sum); err != nil {
+		return a, fmt.Errorf("read the averages of %s: %w", k.org, err)
+	}
+	if len(known) > learntLimit {
+		clear(known)
+	}
+	known[k] = a
+	return a, nil
+}
+
+// learn takes what an attempt says of how long its test and its install take.
+// A test that timed out, or that infrastructure broke, says nothing.
+func (t *tx) learn(j *jobRow, req *qgjob.CompleteRequest) error {
+	if req.Outcome == qgjob.OutcomePassed || (req.Outcome == qgjob.OutcomeFailed && req.Reason != qgjob.ReasonTimeout) {
+		if err := t.learnTest(testKey{j.org, j.testPath, j.target}, float64(req.TestMS)/1000); err != nil {
+			return err
+		}
+	}
+	if req.Install == qgjob.InstallDone {
+		return t.learnInstall(j, float64(req.InstallMS)/1000)
+	}
+	return nil
+}
+
+func (t *tx) learnTest(k testKey, seconds float64) error {
+	e, err := t.testEstimate(k)
+	if err != nil {
+		return err
+	}
+	e = e.Observe(seconds)
+	t.m.learnt.tests[k] = e
+	if _, err := t.exec(`INSERT INTO test_estimates (org_id, test_path, target, n, mean_s) VALUES ($1, $2, $3, $4, $5)
+		ON CONFLICT (org_id, test_path, target) DO UPDATE SET n = excluded.n, mean_s = excluded.mean_s`,
+		string(k.org), k.path, string(k.target), e.N, e.Mean); err != nil {
+		return fmt.Errorf("write the estimate of %s: %w", k.path, err)
+	}
+	return t.learnAverage(averageKey{k.org, whatTest}, seconds)
+}
+
+func (t *tx) learnInstall(j *jobRow, seconds float64) error {
+	k := installKey{schedule.Build{Org: j.org, Version: j.version, SHA: j.build}, j.target}
+	e, err := t.installEstimate(k)
+	if err != nil {
+		return err
+	}
+	e = e.Observe(seconds)
+	t.m.learnt.installs[k] = e
+	if _, err := t.exec(`INSERT INTO install_estimates (org_id, app_version_id, build_sha256, target, n, mean_s) VALUES ($1, $2, $3, $4, $5, $6)
+		ON CONFLICT (org_id, app_version_id, build_sha256, target) DO UPDATE SET n = excluded.n, mean_s = excluded.mean_s`,
+		string(j.org), string(j.version), string(j.build), string(j.target), e.N, e.Mean); err != nil {
+		return fmt.Errorf("write the install estimate of %s: %w", j.version, err)
+	}
+	if err := t.learnAverage(averageKey{j.org, whatInstall}, seconds); err != nil {
+		return err
+	}
+	expected, err := t.expectInstall(k)
+	if err != nil {
+		return err
+	}
+	for of, id := range t.m.groups {
+		if of.build != j.build || of.version != j.version || of.org != j.org || of.target != j.target {
+			continue
+		}
+		if g, ok := t.m.state.Group(id); ok {
+			g.Install = expected
+			t.m.state.SetGroup(g)
+		}
+	}
+	return nil
+}
+
+func (t *tx) learnAverage(k averageKey, seconds float64) error {
+	a, err := t.average(k)
+	if err != nil {
+		return err
+	}
+	a = a.Observe(seconds)
+	t.m.learnt.averages[k] = a
+	if _, err := t.exec(`INSERT INTO org_averages (org_id, what, n, sum_s) VALUES ($1, $2, $3, $4)
+		ON CONFLICT (org_id, what) DO UPDATE SET n = excluded.n, sum_s = excluded.sum_s`, string(k.org), k.what, a.N, a.Sum); err != nil {
+		return fmt.Errorf("write the averages of %s: %w", k.org, err)
+	}
+	return nil
+}
