@@ -411,8 +411,8 @@ func TestNextJobComesWithTheAnswer(t *testing.T) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for i, l := range leases[:4] {
-		if l.results[0].Next == nil || l.results[0].Next.Max != 1 {
-			t.Errorf("result %d asks for no next job", i)
+		if l.results[0].Next == nil || l.results[0].Next.Max != briefBatch {
+			t.Errorf("result %d of a short job does not ask for several more", i)
 		}
 	}
 	if n := len(r.claims); n > 3 {

@@ -2,8 +2,12 @@ package cli
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 
 	"github.com/qualgent/qgjob"
@@ -42,6 +46,34 @@ func (o *agentOptions) takeArgs(cmd *cobra.Command, args []string) error {
 		return &qgjob.Error{Kind: qgjob.KindInvalid, Message: "unexpected argument " + args[0], Hint: "the program of the exec runner stands behind --"}
 	}
 	o.argv = args
+	return nil
+}
+
+// checkHere refuses what this machine cannot do, before an agent takes jobs
+// that it could only break. slots names the flag that counts the agents.
+func (o *agentOptions) checkHere(a *app, slots string) error {
+	if o.slots < 1 || o.slots > agent.MaxSlots {
+		return usage(slots, "%d is out of range; allowed: 1 to %d", o.slots, agent.MaxSlots)
+	}
+	if info, err := os.Stat(a.path(o.project)); err != nil || !info.IsDir() {
+		return usage("project", "%s is not a folder (name the one with the tests)", o.project)
+	}
+	if len(o.argv) == 0 || o.argv[0] == "" {
+		return nil
+	}
+	program, local := o.argv[0], strings.ContainsRune(filepath.ToSlash(o.argv[0]), '/') && !filepath.IsAbs(o.argv[0])
+	if local {
+		program = filepath.Join(a.path(o.project), program)
+	}
+	_, err := exec.LookPath(program)
+	switch {
+	case err == nil || errors.Is(err, exec.ErrDot):
+	case local:
+		a.note("%s is no program in %s: only jobs that bring it in their bundle can run", o.argv[0], o.project)
+	default:
+		return &qgjob.Error{Kind: qgjob.KindInvalid, Message: fmt.Sprintf("the program %s cannot be run here", o.argv[0]), Err: err,
+			Hint: "it must exist and be executable"}
+	}
 	return nil
 }
 
@@ -110,6 +142,9 @@ func (a *app) stateDir() string {
 }
 
 func (a *app) runAgent(ctx context.Context, o *agentOptions) error {
+	if err := o.checkHere(a, "slots"); err != nil {
+		return err
+	}
 	config, err := o.config(a)
 	if err != nil {
 		return err

@@ -12,7 +12,7 @@ import (
 )
 
 func (a *app) upCmd() *cobra.Command {
-	host := &serverOptions{}
+	host := &serverOptions{localOnly: true}
 	o := &agentOptions{}
 	cmd := &cobra.Command{
 		Use:   "up [-- PROGRAM ARGUMENT…]",
@@ -39,6 +39,9 @@ and then stops the server.`,
 // runUp ends when the agents have left, or when the server fails.
 func (a *app) runUp(ctx context.Context, host *serverOptions, o *agentOptions) error {
 	o.stateDir = filepath.Join(host.dataDir, "agent")
+	if err := o.checkHere(a, "agents"); err != nil {
+		return err
+	}
 	config, err := o.config(a)
 	if err != nil {
 		return err

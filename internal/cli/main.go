@@ -132,6 +132,13 @@ infrastructure error, 4 not authorised, 8 still running, 130 interrupted.`,
 	)
 	root.AddCommand(a.hostCmds()...)
 	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		if c.Name() == "completion" {
+			c.Args = cobra.NoArgs // a shell that is not known is a mistake, not a question
+			c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
+			c.Example = "  source <(qgjob completion bash)"
+		}
+	}
 	return root
 }
 

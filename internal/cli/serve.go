@@ -26,6 +26,7 @@ type serverOptions struct {
 	leaseTTL                   time.Duration
 	tlsCert, tlsKey, tokenFile string
 	insecure                   bool
+	localOnly                  bool // the command has no flags for more
 }
 
 const (
@@ -51,6 +52,8 @@ func (o *serverOptions) check() error {
 		return usage("tls-cert", "--tls-cert and --tls-key belong together")
 	case o.insecure || loopback(host):
 		return nil
+	case o.localOnly:
+		return usage("listen", "%s can be reached by others; this command listens on loopback only (use qgjob server, with TLS and a token)", o.listen)
 	case o.tlsCert == "" || o.tokenFile == "":
 		return usage("listen", "%s can be reached by others: give --tls-cert, --tls-key and --token-file, or say --insecure", o.listen)
 	}
@@ -126,7 +129,7 @@ func (a *app) openServer(ctx context.Context, o *serverOptions, log *slog.Logger
 		return nil, err
 	}
 	r.http = &http.Server{
-		Handler: r.server.Handler(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		Handler: guard(r.server.Handler(), r.token == "" && !o.insecure), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
 	r.base = o.base(r.listener.Addr())

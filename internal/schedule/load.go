@@ -12,7 +12,7 @@ const maxLoad = 0.95
 // quiet is how many seconds without work are taken to lie before watching
 // began. The first submission to a fresh server is a burst, not a rate: without
 // them it would look as if as much arrived every second.
-const quiet = 300.0
+const quiet = 3600.0
 
 // Load is an exponentially weighted average of arriving work.
 type Load struct {

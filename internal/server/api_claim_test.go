@@ -158,11 +158,11 @@ func TestDrainEndsAPoll(t *testing.T) {
 func TestDrainGivesOffersBack(t *testing.T) {
 	r := newRig(t, rigOptions{})
 	r.register("a1")
-	r.register("a2")
 	r.submit(spec("v1", "a.js"), spec("v1", "b.js"))
 	req := claimOf(0)
 	req.Max = 2
 	got := must[qgjob.ClaimResponse](r, 200, "POST", "/v1/agents/a1/claim", req)
+	r.register("a2")
 	if len(got.Offers) != 2 {
 		t.Fatalf("%d offers; want 2", len(got.Offers))
 	}
