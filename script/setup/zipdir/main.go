@@ -1,6 +1,6 @@
 // Command zipdir packs folders into zip files, the same bytes every time.
 //
-//	zipdir DIR=FILE.zip...
+//	zipdir DIR=FILE.zip [DIR=FILE.zip ...]
 //
 // Names are sorted, times and modes are fixed and nothing of the machine gets in, so an
 // unchanged folder keeps its SHA-256 and an agent that holds it installs nothing.
@@ -21,7 +21,7 @@ import (
 var epoch = time.Date(1980, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // errUsage tells a wrong command line from a folder that could not be packed.
-var errUsage = errors.New("usage: zipdir DIR=FILE.zip...")
+var errUsage = errors.New("usage: zipdir DIR=FILE.zip [DIR=FILE.zip ...]")
 
 func main() {
 	err := run(os.Args[1:])
