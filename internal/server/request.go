@@ -57,6 +57,17 @@ func (s *Server) announce(next http.Handler) http.Handler {
 	})
 }
 
+// sameOrigin refuses what a page of another site makes a browser send, except
+// to look: a server on loopback needs no token, and must not run tests for
+// whoever's page its user has open. Other clients send no such headers.
+func (s *Server) sameOrigin(next http.Handler) http.Handler {
+	guard := http.NewCrossOriginProtection()
+	guard.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.writeProblem(w, r, &qgjob.Error{Kind: qgjob.KindDenied, Message: "a page of another site may not change anything here", Hint: "call the API from a program, or from a page of this server"})
+	}))
+	return guard.Handler(next)
+}
+
 // onceWriter remembers whether an answer has begun.
 type onceWriter struct {
 	http.ResponseWriter

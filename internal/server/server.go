@@ -53,7 +53,7 @@ func New(cfg Config) (*Server, error) {
 	if err := s.mount(); err != nil {
 		return nil, err
 	}
-	s.handler = s.announce(s.metrics.middleware(http.HandlerFunc(s.dispatch)))
+	s.handler = s.announce(s.sameOrigin(s.metrics.middleware(http.HandlerFunc(s.dispatch))))
 	return s, nil
 }
 
