@@ -53,6 +53,14 @@ bench: ## run the benchmarks (BENCH=regexp)
 	@script/setup/versions
 	@go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
 
+# The second part asks an independent checker, where its source lies beside the project.
+.PHONY: bench-schedule
+bench-schedule: ## play bench/workloads under every policy; worse than the prototype fails
+	@script/setup/versions
+	@go run ./bench/schedule
+	@if [ -d ../shared/schedcheck ]; then go test -count=1 -run '^TestChecker$$' ./bench/schedule; \
+		else echo "schedcheck is not beside the project: its figures were not compared"; fi
+
 .PHONY: check
 check: check-format check-vet check-arch check-budgets check-lint check-actions check-cross check-modules ## all that is checked without running the program
 	@echo "check: all well"

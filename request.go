@@ -125,7 +125,8 @@ type JobFilter struct {
 	AgentID      AgentID
 	Target       Target
 	Status       []JobState
-	After        JobID // keyset cursor: jobs with a greater id follow
+	Newest       bool  // newest first
+	After        JobID // keyset cursor: jobs with a greater id follow; with Newest those with a smaller one
 	Limit        int   // at most MaxPage
 }
 

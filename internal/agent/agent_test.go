@@ -5,6 +5,7 @@ package agent
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -482,7 +483,7 @@ func TestCheckNamesTheFlag(t *testing.T) {
 		bad := good
 		c.change(&bad)
 		err := bad.Check()
-		e, ok := err.(*qgjob.Error)
+		e, ok := errors.AsType[*qgjob.Error](err)
 		if !ok || e.Kind != qgjob.KindInvalid || !strings.HasPrefix(e.Field, c.field) {
 			t.Errorf("%s: %v", c.field, err)
 		}

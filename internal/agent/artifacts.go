@@ -146,7 +146,7 @@ func identify(ctx context.Context, f *os.File, size int64, name string) (qgjob.S
 	if err != nil && !errors.Is(err, io.EOF) {
 		return "", "", err
 	}
-	stop := context.AfterFunc(ctx, func() { f.Close() })
+	stop := context.AfterFunc(ctx, func() { _ = f.Close() }) // ends the read
 	defer stop()
 	got, err := io.Copy(h, io.NewSectionReader(f, 0, size))
 	if err == nil && got != size {

@@ -8,12 +8,11 @@ import (
 
 // Why a test is stopped, or a slot claims no more.
 var (
-	errDraining   = errors.New("the agent drains")
-	errLeaving    = errors.New("the agent was told to leave")
-	errCancelled  = errors.New("the job was cancelled")
-	errStale      = errors.New("the job is another agent's by now")
-	errTimedOut   = errors.New("the job ran longer than its timeout")
-	errSuperseded = errors.New("a newer incarnation of the agent has registered")
+	errDraining  = errors.New("the agent drains")
+	errLeaving   = errors.New("the agent was told to leave")
+	errCancelled = errors.New("the job was cancelled")
+	errStale     = errors.New("the job is another agent's by now")
+	errTimedOut  = errors.New("the job ran longer than its timeout")
 )
 
 // watchSignals turns Drain, Cancel and ctx into the two contexts of the host.

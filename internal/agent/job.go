@@ -78,7 +78,7 @@ func (s *slot) attempt(claims context.Context, offer qgjob.Offer, last bool) *qg
 	if a.abandoned() {
 		a.slog.Warn("stopped; reports nothing", "cause", a.stopped)
 		cancel()
-		<-streamed
+		<-streamed //nolint:errcheck // nobody waits for this log any more
 		a.remove()
 		return nil
 	}

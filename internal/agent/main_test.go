@@ -98,7 +98,9 @@ func obey(word, rest string) (code int, over bool, err error) {
 	case "await": // until somebody opens the pipe and closes it
 		return 0, false, await(rest)
 	case "die":
-		err = syscall.Kill(os.Getpid(), syscall.SIGTERM)
+		if err := syscall.Kill(os.Getpid(), syscall.SIGTERM); err != nil {
+			return 0, false, err
+		}
 		select {}
 	case "app":
 		text, err := os.ReadFile(os.Getenv("QGJOB_APP_PATH"))

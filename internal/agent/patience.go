@@ -39,7 +39,7 @@ func patiently[T any](ctx context.Context, s *slot, what string, faults int, ask
 			n++
 		}
 		s.log.Warn("tries again", "what", what, "error", err)
-		if err := pause(ctx, s.host.retryPause+rand.N(s.host.retryPause)); err != nil {
+		if err := pause(ctx, s.host.retryPause+rand.N(s.host.retryPause)); err != nil { //nolint:gosec // a pause is no secret
 			return out, err
 		}
 	}

@@ -198,7 +198,7 @@ type tail struct {
 // Write never fails: a log that cannot be written must not end npm.
 func (t *tail) Write(p []byte) (int, error) {
 	const keep = 2 << 10
-	t.to.Write(p)
+	_, _ = t.to.Write(p)
 	t.last = append(t.last, p...)
 	if len(t.last) > keep {
 		t.last = append([]byte(nil), t.last[len(t.last)-keep:]...)

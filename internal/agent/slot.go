@@ -165,7 +165,7 @@ func (s *slot) pace() (renew, poll time.Duration) {
 
 // spread gives or takes a fifth, so that a fleet does not ask in step.
 func spread(d time.Duration) time.Duration {
-	return time.Duration(float64(d) * (0.8 + 0.4*rand.Float64()))
+	return time.Duration(float64(d) * (0.8 + 0.4*rand.Float64())) //nolint:gosec // a pause is no secret
 }
 
 func digest(text string) string {

@@ -118,6 +118,8 @@ func (c *configFile) take(key, value *yaml.Node) error {
 		return c.wrong(key.Line, key.Value, "the key is given twice")
 	case value.Kind != shape || value.Tag == "!!null":
 		return c.wrong(value.Line, key.Value, "must be "+shapeName(shape))
+	case key.Value == "bundle" && !filepath.IsLocal(filepath.FromSlash(value.Value)):
+		return c.wrong(value.Line, key.Value, "must be a folder beneath the one of this file")
 	}
 	got := []configValue{}
 	switch shape {
@@ -149,7 +151,7 @@ func (c *configFile) take(key, value *yaml.Node) error {
 
 // local makes a path of the file relative to the file's own folder.
 func (c *configFile) local(key, value string) string {
-	if key == "bundle" && !filepath.IsAbs(value) {
+	if key == "bundle" {
 		return filepath.Join(filepath.Dir(c.path), value)
 	}
 	return value

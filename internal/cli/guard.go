@@ -1,36 +1,32 @@
 package cli
 
 import (
-	"encoding/json"
 	"io"
 	"net"
 	"net/http"
 	"strings"
 )
 
-// guard keeps web pages away from a server. A page of another site must not
-// submit, cancel or drain with the browser of somebody who can reach it. And a
-// server without a token trusts whoever reaches its loopback address; a page
-// does too, under a name of its own that it makes resolve to that address (DNS
-// rebinding), but then its Host header says so.
-func guard(next http.Handler, trusting bool) http.Handler {
-	cross := http.NewCrossOriginProtection()
-	cross.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		refuse(w, http.StatusForbidden, "a web page of another site must not do this", "")
-	}))
-	next = cross.Handler(next)
-	if !trusting {
-		return next
-	}
+// onlyLocal keeps web pages away from a server that trusts whoever reaches its
+// loopback address. A page may do so under a name of its own that it makes
+// resolve to that address (DNS rebinding): to the browser all is of one origin
+// then, but the Host header names the page's site.
+func onlyLocal(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !localName(r.Host) {
-			refuse(w, http.StatusMisdirectedRequest, "without a token this server answers only to localhost and loopback addresses",
-				"ask for http://127.0.0.1 with its port, or start the server with --token-file")
+		if localName(r.Host) {
+			next.ServeHTTP(w, r)
 			return
 		}
-		next.ServeHTTP(w, r)
+		w.Header().Set("Content-Type", "application/problem+json")
+		w.Header().Set("Cache-Control", "no-store")
+		w.WriteHeader(http.StatusMisdirectedRequest)
+		io.WriteString(w, misdirected)
 	})
 }
+
+const misdirected = `{"type":"about:blank","title":"Misdirected Request","status":421,"kind":"denied",` +
+	`"detail":"without a token this server answers only to localhost and loopback addresses",` +
+	`"hint":"ask for http://127.0.0.1 with its port, or start the server with --token-file"}` + "\n"
 
 // localName says that a Host header names this machine and nothing that
 // somebody else's name server answers for (RFC 6761, 6.3).
@@ -41,22 +37,4 @@ func localName(host string) bool {
 	}
 	name = strings.ToLower(strings.TrimSuffix(name, "."))
 	return loopback(name) || strings.HasSuffix(name, ".localhost")
-}
-
-func refuse(w http.ResponseWriter, status int, detail, hint string) {
-	text, err := json.Marshal(struct {
-		Title  string `json:"title"`
-		Status int    `json:"status"`
-		Detail string `json:"detail"`
-		Kind   string `json:"kind"`
-		Hint   string `json:"hint,omitempty"`
-	}{http.StatusText(status), status, detail, "denied", hint})
-	if err != nil {
-		http.Error(w, detail, status)
-		return
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(status)
-	io.WriteString(w, string(text)+"\n")
 }

@@ -15,6 +15,9 @@ import (
 
 func TestMain(m *testing.M) {
 	proc.MaybeInit()
+	if len(os.Args) > 2 && os.Args[1] == asJob {
+		os.Exit(runJob(os.Args[2], os.Args[3:]))
+	}
 	os.Exit(m.Run())
 }
 
@@ -135,12 +138,20 @@ func TestServerRefusals(t *testing.T) {
 		code int
 		text string
 	}{
-		"server --listen=" + taken.Addr().String():                                      {3, "in use"},
-		"server --listen=127.0.0.1:0 --token-file=none":                                 {2, "--token-file"},
-		"server --listen=127.0.0.1:0 --token-file=short":                                {2, "16 to 4096"},
-		"server --listen=127.0.0.1:0 --tls-cert=short --tls-key=short":                  {2, "--tls-cert"},
-		"server --listen=0.0.0.0:0":                                                     {2, "--insecure"},
-		"up --listen=0.0.0.0:0":                                                         {2, "can be reached by others"},
+		"server --listen=" + taken.Addr().String():                     {3, "in use"},
+		"server --listen=127.0.0.1:0 --token-file=none":                {2, "--token-file"},
+		"server --listen=127.0.0.1:0 --token-file=short":               {2, "16 to 4096"},
+		"server --listen=127.0.0.1:0 --tls-cert=short --tls-key=short": {2, "--tls-cert"},
+		"server --listen=0.0.0.0:0":                                    {2, "--insecure"},
+		"up --listen=0.0.0.0:0":                                        {2, "listens on loopback only (use qgjob server"},
+		"up --listen=127.0.0.1:0 --agents=0":                           {2, "--agents: 0 is out of range; allowed: 1 to 64"},
+		"up --listen=127.0.0.1:0 --project=none":                       {2, "--project: none is not a folder"},
+		"agent --name=a1 --target=emulator --slots=0 -- true":          {2, "--slots: 0 is out of range; allowed: 1 to 64"},
+		"agent --name=a1 --target=emulator -- /no/such/program":        {2, "the program /no/such/program cannot be run here"},
+		"agent --name=a1 --target=emulator -- no-such-program-here":    {2, "no-such-program-here cannot be run here"},
+		"agent --name=a1 --target=emulator --state-dir=s -- short":     {2, "short cannot be run here"},
+		"agent --name=a1 --project=short --state-dir=s":                {2, "--project: short is not a folder"},
+		"completion tcsh": {2, "tcsh"},
 		"up --listen=127.0.0.1:0 --agents=65 -- true":                                   {2, "65"},
 		"up --listen=127.0.0.1:0 extra":                                                 {2, "unexpected argument extra"},
 		"agent --name=a1 --target=toaster -- true":                                      {2, "--target"},

@@ -20,7 +20,7 @@ func (a *app) listCmd() *cobra.Command {
 	o := &listOptions{}
 	cmd := &cobra.Command{
 		Use:   "list",
-		Short: "List jobs",
+		Short: "List jobs, newest first; those of one run in their order",
 		Example: `  qgjob list --org-id=qualgent --status=queued,running
   qgjob list --run-id=run_1 --json`,
 		Args: cobra.NoArgs,
@@ -43,7 +43,7 @@ func (a *app) listCmd() *cobra.Command {
 }
 
 func (o *listOptions) filter() (qgjob.JobFilter, error) {
-	f := qgjob.JobFilter{OrgID: qgjob.OrgID(o.org), AppVersionID: qgjob.AppVersionID(o.version), AgentID: qgjob.AgentID(o.agent)}
+	f := qgjob.JobFilter{OrgID: qgjob.OrgID(o.org), AppVersionID: qgjob.AppVersionID(o.version), AgentID: qgjob.AgentID(o.agent), Newest: o.run == ""}
 	if o.limit < 0 {
 		return f, usage("limit", "%d is less than nothing; 0 is all", o.limit)
 	}

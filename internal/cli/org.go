@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"math"
 
 	"github.com/qualgent/qgjob"
 	"github.com/spf13/cobra"
@@ -12,6 +13,8 @@ func (a *app) orgCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "org",
 		Short: "See or set an org's share of the fleet",
+		Example: `  qgjob org show --org-id=qualgent
+  qgjob org set --org-id=qualgent --weight=2`,
 	}
 	cmd.AddCommand(a.orgSetCmd(), a.orgShowCmd())
 	return cmd
@@ -38,6 +41,9 @@ stays as it is.`,
 			flags := cmd.Flags()
 			if !flags.Changed("weight") && !flags.Changed("quota") {
 				return usage("weight", "say what to set: --weight, --quota or both")
+			}
+			if math.IsNaN(weight) || math.IsInf(weight, 0) { // JSON has no word for it; the server judges the rest
+				return usage("weight", "%v is no number; allowed: 0.01 to 100", weight)
 			}
 			return a.runOrgSet(cmd.Context(), qgjob.OrgID(org), func(o *qgjob.Org) {
 				if flags.Changed("weight") {

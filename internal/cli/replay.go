@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/qualgent/qgjob"
@@ -44,15 +45,29 @@ func (a *app) history(ctx context.Context, o *simulateOptions) (*sim.Workload, e
 	return w, w.Check()
 }
 
+// present gives the agents that are there; all that are known when none is.
+func present(agents []qgjob.Agent) []qgjob.Agent {
+	here := slices.DeleteFunc(slices.Clone(agents), func(g qgjob.Agent) bool { return g.Status == qgjob.AgentOffline })
+	if len(here) == 0 {
+		return agents
+	}
+	return here
+}
+
 // replayed is the workload of ended jobs on a fleet. Builds whose install was
 // never seen take the mean of those that were.
 func replayed(jobs []qgjob.HistoryJob, agents []qgjob.Agent) *sim.Workload {
 	w := &sim.Workload{Name: "replay"}
-	for _, g := range agents {
+	for _, g := range present(agents) {
 		w.Agents = append(w.Agents, sim.Agent{ID: string(g.AgentID), Labels: withTarget(g.Labels, g.Target), Speed: 1, InstallFactor: 1,
 			SharedInstall: g.Target == qgjob.TargetBrowserStack})
 	}
-	begin := jobs[0].SubmittedAt
+	begin := jobs[0].SubmittedAt // the earliest: a clock may have been set back
+	for _, j := range jobs {
+		if j.SubmittedAt.Before(begin) {
+			begin = j.SubmittedAt
+		}
+	}
 	apps, orgs := map[[2]string]int{}, map[string]bool{}
 	installs := map[int]schedule.Average{}
 	var all schedule.Average

@@ -128,8 +128,12 @@ func (a *app) openServer(ctx context.Context, o *serverOptions, log *slog.Logger
 	if err != nil {
 		return nil, err
 	}
+	handler := r.server.Handler()
+	if r.token == "" && !o.insecure {
+		handler = onlyLocal(handler)
+	}
 	r.http = &http.Server{
-		Handler: guard(r.server.Handler(), r.token == "" && !o.insecure), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		Handler: handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
 	r.base = o.base(r.listener.Addr())

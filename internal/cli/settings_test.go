@@ -99,6 +99,8 @@ func TestConfigErrors(t *testing.T) {
 		{"no YAML", "a: [\n", ".qgjob.yaml: "},
 		{"bad value", "\nretries: many\n", ":2: retries: "},
 		{"bad duration", "timeout: 10\n", ":1: timeout: "},
+		{"bundle elsewhere", "bundle: ../../home\n", ":1: bundle: must be a folder beneath"},
+		{"absolute bundle", "bundle: /etc\n", ":1: bundle: must be a folder beneath"},
 		{"too long", "# " + strings.Repeat("x", maxConfigFile), "allowed: 65536"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -97,7 +98,7 @@ func (o *simulateOptions) rule() (schedule.Policy, error) {
 		return policy, usage("policy", "%v", err)
 	case (o.workload == "") == !o.replay:
 		return policy, usage("workload", "say what to play: --workload=FILE or --replay, and not both")
-	case o.thrift < 0 || o.thrift > 1000:
+	case !(o.thrift >= 0 && o.thrift <= 1000): // not a number is neither
 		return policy, usage("thrift", "%v is out of range; allowed: 0 to 1000", o.thrift)
 	case o.within < 0:
 		return policy, usage("target-p95", "%v is less than nothing", o.within)
@@ -135,7 +136,7 @@ func (a *app) showSimulation(w *sim.Workload, r *sim.Result, o *simulateOptions)
 		a.note("%d jobs can be run by no agent of the fleet and were left out, the first is job %d", len(r.Impossible), r.Impossible[0])
 		played.Jobs = without(w.Jobs, r.Impossible)
 	}
-	if faults := sim.Verify(&played, plan); len(faults) > 0 {
+	if faults := sim.Verify(judged(&played, o.policy), plan); len(faults) > 0 {
 		return fmt.Errorf("the schedule breaks %d rules, the first: %s", len(faults), faults[0])
 	}
 	if err := a.toFile(o.scheduleOut, "schedule", plan.Write); err != nil {
@@ -163,6 +164,20 @@ func (a *app) showSimulation(w *sim.Workload, r *sim.Result, o *simulateOptions)
 		{"fairness between orgs (Jain)", fmt.Sprintf("%.3f", m.Jain), ""},
 	})
 	return nil
+}
+
+// judged is the workload that a schedule is held against: fifo ignores
+// priorities, so there they are all the same.
+func judged(w *sim.Workload, policy string) *sim.Workload {
+	if policy != string(schedule.RuleFIFO) {
+		return w
+	}
+	level := *w
+	level.Jobs = slices.Clone(w.Jobs)
+	for i := range level.Jobs {
+		level.Jobs[i].Priority = 1
+	}
+	return &level
 }
 
 func without(jobs []sim.Job, ids []int) []sim.Job {

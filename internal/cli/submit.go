@@ -180,11 +180,11 @@ func (a *app) findTests(ctx context.Context, o *submitOptions) ([]string, *packe
 }
 
 // submitAndWait submits, says what came of it, and waits when asked to. From
-// the moment of the submit an interrupt must not lose sight of the run: it is
-// looked at once the answer is there.
-func (a *app) submitAndWait(ctx context.Context, c *client.Client, wait, asJSON bool, o waitOptions, submit func(context.Context) (qgjob.SubmitResponse, error)) error {
+// the moment of the submit an interrupt must not lose sight of the run (see
+// steadily).
+func (a *app) submitAndWait(ctx context.Context, c *client.Client, wait, asJSON bool, o waitOptions, submit submitFunc) error {
 	if wait {
-		a.stops.take()
+		submit = a.steadily(submit)
 	}
 	got, err := submit(ctx)
 	if err != nil {

@@ -76,7 +76,7 @@ func failure(j qgjob.Job) []string {
 			lines = append(lines[:maxFailureLines], "…")
 		}
 		for _, l := range lines {
-			out = append(out, fit("    "+clean(l), 300))
+			out = append(out, fit("    "+inert(clean(l)), 300))
 		}
 	}
 	return append(out, fmt.Sprintf("    see: qgjob logs %v", j.JobID))

@@ -14,7 +14,20 @@ import (
 // clean makes text of others fit to be shown in one line: escape sequences are
 // dropped, line ends and tabs become blanks, other control characters and
 // those that turn the direction of writing vanish.
-func clean(s string) string { return scrub(s, false) }
+func clean(s string) string { return disarm.Replace(scrub(s, false)) }
+
+// disarm breaks what CI systems obey anywhere in a line of a log: commands of
+// the GitHub Actions runner (its first form) and of Azure Pipelines.
+var disarm = strings.NewReplacer("##[", "# #[", "##vso[", "# #vso[")
+
+// inert makes a line of others one that GitHub Actions does not obey: a
+// workflow command begins a line, blanks left aside.
+func inert(line string) string {
+	if rest := strings.TrimLeftFunc(line, unicode.IsSpace); strings.HasPrefix(rest, "::") {
+		return ": " + rest[1:]
+	}
+	return line
+}
 
 // scrub drops what a terminal would obey. With lines it keeps line ends, tabs
 // and colours (CSI … m), which a log may have.
@@ -48,7 +61,7 @@ func scrub(s string, lines bool) string {
 }
 
 func hostile(r rune) bool {
-	return unicode.IsControl(r) || (r >= 0x202a && r <= 0x202e) || (r >= 0x2066 && r <= 0x2069) || r == 0x2028 || r == 0x2029
+	return unicode.IsControl(r) || (r >= 0x202a && r <= 0x202e) || (r >= 0x2066 && r <= 0x2069) || r == 0x200e || r == 0x200f || r == 0x061c || r == 0x2028 || r == 0x2029
 }
 
 func isColour(seq string) bool {

@@ -18,9 +18,22 @@ func TestClean(t *testing.T) {
 		"\x1b[31mred\x1b[0m": "red", "\x1b[2J\x1b[H": "", "\x1b]0;title\x07x": "x", "\x1b]8;;http://evil\x1b\\link\x1b]8;;\x1b\\": "link",
 		"\u009b31mred": "red", "\u009d0;title\u009cx": "x", "\x1bP1;2|data\x1b\\x": "x", "\x1bcreset": "reset", "\x1b(Bx": "x",
 		"a\nb\tc\rd": "a b cd", "bell\x07": "bell", "back\x08space": "backspace", "del\x7f": "del", "\x1b": "", "\x1b[": "", "\x1b[31": "",
+		"left\u200e right\u200f\u061c": "left right", "##[add-mask]x": "# #[add-mask]x", "##vso[task.x]": "# #vso[task.x]", "#\x1b[m#[x": "# #[x",
 		"\x1b]never ends": "never ends", "turn \u202eback": "turn back", "bad \xff byte": "bad � byte", "\x1b[\x1b[31mx": "x",
 	} {
 		if got := clean(in); got != want {
+			t.Errorf("%q: %q, want %q", in, got, want)
+		}
+	}
+}
+
+// TestInert: no line of others is a workflow command of GitHub Actions.
+func TestInert(t *testing.T) {
+	for in, want := range map[string]string{
+		"::error::x": ": :error::x", "  \t::set-output name=a::b": ": :set-output name=a::b", "::": ": :", ":": ":", "": "", "std::vector": "std::vector",
+		"plain": "plain", " x ::error::": " x ::error::", ":::x": ": ::x",
+	} {
+		if got := inert(in); got != want {
 			t.Errorf("%q: %q, want %q", in, got, want)
 		}
 	}

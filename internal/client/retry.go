@@ -20,7 +20,7 @@ type Retry struct {
 	// Base·2ⁿ, at most Max. Zero: 200 ms and 5 s.
 	Base, Max time.Duration
 	// Notify, if set, hears of every failed try that is followed by another,
-	// and of the first success afterwards as nil. It is called from the
+	// and of the server's next answer as nil. It is called from the
 	// goroutine of the call.
 	Notify func(error)
 }
@@ -44,6 +44,7 @@ type tries struct {
 	retry Retry
 	n     int
 	first time.Time
+	lost  bool // Notify was told so, and nothing better since
 }
 
 // again waits before the next try and returns nil, or returns the error to
@@ -65,6 +66,7 @@ func (t *tries) again(ctx context.Context, f *failure, repeatable bool) error {
 	}
 	if t.retry.Notify != nil {
 		t.retry.Notify(f.err)
+		t.lost = true
 	}
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
@@ -76,11 +78,19 @@ func (t *tries) again(ctx context.Context, f *failure, repeatable bool) error {
 	}
 }
 
+// answered tells Notify that the server is there, though nothing has come yet
+// of what was asked for: the budget goes on being spent, so that a server that
+// only takes calls and drops them is given up.
+func (t *tries) answered() {
+	if t.lost {
+		t.retry.Notify(nil)
+		t.lost = false
+	}
+}
+
 // progress forgets past failures.
 func (t *tries) progress() {
-	if t.n > 0 && t.retry.Notify != nil {
-		t.retry.Notify(nil)
-	}
+	t.answered()
 	t.n = 0
 }
 

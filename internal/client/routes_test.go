@@ -10,17 +10,52 @@ import (
 	"github.com/qualgent/qgjob"
 )
 
+// route is a method of the client and the request that it must make.
+type route struct {
+	want string // method, path and query as sent
+	body string // part of the body as sent
+	call func(context.Context, *Client) error
+}
+
+const routeLease = qgjob.LeaseID("0123456789abcdef0123456789abcdef")
+
+func drop(_ any, err error) error { return err }
+
 // TestRoutes holds every method against its row of the API.
 func TestRoutes(t *testing.T) {
-	const lease = qgjob.LeaseID("0123456789abcdef0123456789abcdef")
-	sum := qgjob.Sum(strings.Repeat("a", 64))
-	type f = func(context.Context, *Client) error
-	drop := func(_ any, err error) error { return err }
-	for _, test := range []struct {
-		want string // method, path and query as sent
-		body string // part of the body as sent
-		call f
-	}{
+	for _, rows := range [][]route{jobRoutes(), fleetRoutes(), protocolRoutes()} {
+		for _, row := range rows {
+			t.Run(row.want, func(t *testing.T) { checkRoute(t, row) })
+		}
+	}
+}
+
+func checkRoute(t *testing.T, test route) {
+	var got, body, token, agent string
+	c := serve(t, NoRetry, func(w http.ResponseWriter, r *http.Request) {
+		got = r.Method + " " + r.URL.EscapedPath()
+		if r.URL.RawQuery != "" {
+			got += "?" + r.URL.RawQuery
+		}
+		text, _ := io.ReadAll(r.Body)
+		body, token, agent = string(text), r.Header.Get("Authorization"), r.UserAgent()
+		w.Header().Set("Content-Type", "application/json")
+		io.WriteString(w, `{}`)
+	})
+	if err := test.call(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	if got != test.want || !strings.Contains(body, test.body) || (test.body == "" && body != "") {
+		t.Errorf("sent %s with %q\nwant %s with %q", got, body, test.want, test.body)
+	}
+	if token != "Bearer s3cret" || agent != "qgjob/test" {
+		t.Errorf("token %q, agent %q", token, agent)
+	}
+}
+
+// jobRoutes are the rows of runs and jobs.
+func jobRoutes() []route {
+	return []route{
 		{"POST /v1/runs", `"org_id":"o"`, func(x context.Context, c *Client) error {
 			return drop(c.Submit(x, qgjob.SubmitRequest{OrgID: "o"}, ""))
 		}},
@@ -41,6 +76,13 @@ func TestRoutes(t *testing.T) {
 		{"POST /v1/jobs/job_7/retry", "{}", func(x context.Context, c *Client) error { return drop(c.RetryJob(x, 7)) }},
 		{"GET /v1/jobs/job_7/attempts", "", func(x context.Context, c *Client) error { return drop(c.Attempts(x, 7)) }},
 		{"GET /v1/jobs/job_7/artifacts", "", func(x context.Context, c *Client) error { return drop(c.Artifacts(x, 7)) }},
+	}
+}
+
+// fleetRoutes are the rows of groups, agents, apps, orgs and blobs.
+func fleetRoutes() []route {
+	sum := qgjob.Sum(strings.Repeat("a", 64))
+	return []route{
 		{"GET /v1/groups?org_id=o", "", func(x context.Context, c *Client) error { return drop(c.Groups(x, "o")) }},
 		{"GET /v1/agents", "", func(x context.Context, c *Client) error { return drop(c.Agents(x)) }},
 		{"GET /v1/agents/a%2F1", "", func(x context.Context, c *Client) error { return drop(c.Agent(x, "a/1")) }},
@@ -53,50 +95,33 @@ func TestRoutes(t *testing.T) {
 		{"GET /v1/orgs/o", "", func(x context.Context, c *Client) error { return drop(c.Org(x, "o")) }},
 		{"PUT /v1/orgs/o", `"quota":5`, func(x context.Context, c *Client) error { return drop(c.PutOrg(x, "o", 2, 5)) }},
 		{"GET /v1/blobs/" + string(sum) + "/info", "", func(x context.Context, c *Client) error { return drop(c.BlobInfo(x, sum)) }},
+	}
+}
+
+// protocolRoutes are the rows of the agent protocol.
+func protocolRoutes() []route {
+	return []route{
 		{"POST /v1/agents/a1/register", `"incarnation":2`, func(x context.Context, c *Client) error {
 			return drop(c.Register(x, "a1", qgjob.RegisterRequest{Incarnation: 2}))
 		}},
 		{"POST /v1/agents/a1/claim", `"claim_id":"12345678"`, func(x context.Context, c *Client) error {
 			return drop(c.Claim(x, "a1", qgjob.ClaimRequest{ClaimID: "12345678"}))
 		}},
-		{"POST /v1/agents/a1/renew", `"leases":["` + string(lease), func(x context.Context, c *Client) error {
-			return drop(c.Renew(x, "a1", qgjob.RenewRequest{Leases: []qgjob.LeaseID{lease}}))
+		{"POST /v1/agents/a1/renew", `"leases":["` + string(routeLease), func(x context.Context, c *Client) error {
+			return drop(c.Renew(x, "a1", qgjob.RenewRequest{Leases: []qgjob.LeaseID{routeLease}}))
 		}},
-		{"POST /v1/leases/" + string(lease) + "/start", `"agent_id":"a1"`, func(x context.Context, c *Client) error {
-			return drop(c.Start(x, lease, qgjob.StartRequest{AgentID: "a1"}))
+		{"POST /v1/leases/" + string(routeLease) + "/start", `"agent_id":"a1"`, func(x context.Context, c *Client) error {
+			return drop(c.Start(x, routeLease, qgjob.StartRequest{AgentID: "a1"}))
 		}},
-		{"POST /v1/leases/" + string(lease) + "/log?offset=12", "raw\x00bytes", func(x context.Context, c *Client) error {
-			return drop(c.AppendLog(x, lease, 12, []byte("raw\x00bytes")))
+		{"POST /v1/leases/" + string(routeLease) + "/log?offset=12", "raw\x00bytes", func(x context.Context, c *Client) error {
+			return drop(c.AppendLog(x, routeLease, 12, []byte("raw\x00bytes")))
 		}},
-		{"POST /v1/leases/" + string(lease) + "/artifacts", `"name":"shot.png"`, func(x context.Context, c *Client) error {
-			return drop(c.AddArtifact(x, lease, qgjob.ArtifactRequest{Name: "shot.png"}))
+		{"POST /v1/leases/" + string(routeLease) + "/artifacts", `"name":"shot.png"`, func(x context.Context, c *Client) error {
+			return drop(c.AddArtifact(x, routeLease, qgjob.ArtifactRequest{Name: "shot.png"}))
 		}},
-		{"POST /v1/leases/" + string(lease) + "/complete", `"digest":"d"`, func(x context.Context, c *Client) error {
-			return drop(c.Complete(x, lease, qgjob.CompleteRequest{Digest: "d", Next: &qgjob.ClaimRequest{WaitMS: 10}}))
+		{"POST /v1/leases/" + string(routeLease) + "/complete", `"digest":"d"`, func(x context.Context, c *Client) error {
+			return drop(c.Complete(x, routeLease, qgjob.CompleteRequest{Digest: "d", Next: &qgjob.ClaimRequest{WaitMS: 10}}))
 		}},
-	} {
-		t.Run(test.want, func(t *testing.T) {
-			var got, body, token, agent string
-			c := serve(t, NoRetry, func(w http.ResponseWriter, r *http.Request) {
-				got = r.Method + " " + r.URL.EscapedPath()
-				if r.URL.RawQuery != "" {
-					got += "?" + r.URL.RawQuery
-				}
-				text, _ := io.ReadAll(r.Body)
-				body, token, agent = string(text), r.Header.Get("Authorization"), r.UserAgent()
-				w.Header().Set("Content-Type", "application/json")
-				io.WriteString(w, `{}`)
-			})
-			if err := test.call(t.Context(), c); err != nil {
-				t.Fatal(err)
-			}
-			if got != test.want || !strings.Contains(body, test.body) || (test.body == "" && body != "") {
-				t.Errorf("sent %s with %q\nwant %s with %q", got, body, test.want, test.body)
-			}
-			if token != "Bearer s3cret" || agent != "qgjob/test" {
-				t.Errorf("token %q, agent %q", token, agent)
-			}
-		})
 	}
 }
 

@@ -78,6 +78,9 @@ func (c *Client) Jobs(ctx context.Context, f qgjob.JobFilter, cursor string) (qg
 		states += string(s)
 	}
 	set(what.query, "status", states)
+	if f.Newest {
+		set(what.query, "order", "desc")
+	}
 	return ask[qgjob.Page[qgjob.Job]](ctx, c, what)
 }
 

@@ -147,6 +147,7 @@ func (c *Client) followOnce(ctx context.Context, path string, last *string, t *t
 	if kind, _, err := mime.ParseMediaType(res.Header.Get("Content-Type")); err != nil || kind != "text/event-stream" {
 		return true, &failure{err: c.foreign(res)}
 	}
+	t.answered()
 	in := newFrames(res.Body)
 	in.id = *last
 	for {

@@ -2,7 +2,9 @@ package client
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -11,6 +13,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/qualgent/qgjob"
 )
@@ -243,3 +246,46 @@ func TestLogWriterFails(t *testing.T) {
 type full struct{}
 
 func (full) Write([]byte) (int, error) { return 0, io.ErrShortWrite }
+
+// TestAnOpenStreamIsAnAnswer: a stream that is open again but has nothing to
+// say yet is no lost server; whoever waits must not be told so until the next
+// heartbeat.
+func TestAnOpenStreamIsAnAnswer(t *testing.T) {
+	heard := make(chan error, 8)
+	times := 0
+	c := serve(t, Retry{Budget: time.Hour, Base: time.Millisecond, Max: time.Millisecond, Notify: func(err error) { heard <- err }},
+		func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "text/event-stream")
+			w.WriteHeader(200)
+			w.(http.Flusher).Flush()
+			if times++; times > 1 {
+				<-r.Context().Done() // open, and silent
+			}
+		})
+	ctx, leave := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		var last error
+		for _, err := range c.RunEvents(ctx, 1, 0) {
+			last = err
+		}
+		ended <- last
+	}()
+	if err := <-heard; err == nil {
+		t.Error("the broken stream was not noticed")
+	}
+	select {
+	case err := <-heard:
+		if err != nil {
+			t.Errorf("the stream is open, but: %v", err)
+		}
+	case err := <-ended:
+		t.Errorf("ended: %v", err)
+	case <-time.After(10 * time.Second):
+		t.Error("nobody was told that the stream is open again")
+	}
+	leave()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("ended with %v", err)
+	}
+}

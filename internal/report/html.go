@@ -28,11 +28,14 @@ const maxShown = 200
 // maxUnfolded is how many passed jobs are listed without a click.
 const maxUnfolded = 50
 
-// WriteHTML writes a run as one page that needs nothing else: no scripts, no fonts, no style sheets. Links and screenshots are paths of the
-// server's API (/v1/artifacts/{lease}/{name}); without the server they do not open, and the text is all there. Everything that came from a test
-// is escaped. The only errors are those of w.
-func WriteHTML(w io.Writer, run qgjob.Run, jobs []JobReport) error {
-	return page.Execute(w, newPage(run, jobs))
+// WriteHTML writes a run as one page that needs nothing else: no scripts, no fonts, no style sheets, and the screenshots of what did not pass
+// are in it, as far as pictures gives them (nil: none) and MaxPictures allows. Everything else that the tests left is a link, a path of the
+// server's API (/v1/artifacts/{lease}/{name}); without the server it does not open, and the text is all there. Everything that came from a
+// test is escaped. The only errors are those of w.
+func WriteHTML(w io.Writer, run qgjob.Run, jobs []JobReport, pictures Pictures) error {
+	v := newPage(run, jobs)
+	embed(v.Sections, pictures)
+	return page.Execute(w, v)
 }
 
 // The page's own view of a run: what the template prints, with nothing left to compute.
@@ -104,7 +107,11 @@ type (
 		Message, Log string
 		Shots, Files []fileView
 	}
-	fileView struct{ Name, URL, Size string }
+	fileView struct {
+		Name, URL, Size string
+		Src             template.URL // the picture itself, "" until embed has read it
+		from            qgjob.Artifact
+	}
 )
 
 func newPage(run qgjob.Run, jobs []JobReport) pageView {

@@ -2,12 +2,14 @@ package report
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/xml"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -22,10 +24,23 @@ var keep = flag.String("keep", "", "write the sample page to this file")
 func html(t testing.TB, run qgjob.Run, jobs []JobReport) string {
 	t.Helper()
 	var b bytes.Buffer
-	if err := WriteHTML(&b, run, jobs); err != nil {
+	if err := writePainted(&b, run, jobs); err != nil {
 		t.Fatal(err)
 	}
 	return b.String()
+}
+
+// writePainted is WriteHTML with a picture for each that is asked for.
+func writePainted(w io.Writer, run qgjob.Run, jobs []JobReport) error {
+	return WriteHTML(w, run, jobs, painted)
+}
+
+// painted gives bytes for every picture, other ones for each.
+func painted(a qgjob.Artifact) []byte { return []byte("picture " + string(a.LeaseID) + "/" + a.Name) }
+
+// source is how painted's picture of a stands in the page.
+func source(a qgjob.Artifact) string {
+	return `<img src="data:` + a.ContentType + `;base64,` + base64.StdEncoding.EncodeToString(painted(a)) + `"`
 }
 
 func TestWriteHTML(t *testing.T) {
@@ -42,14 +57,14 @@ func TestWriteHTML(t *testing.T) {
 		"<b>3</b><span>installs done, 2.2 s each", "<b>5</b><span>installs avoided, about 11.0 s saved",
 		"v1.5.0</td><td>5</td><td>2</td><td>3</td><td>2</td><td>3</td>",
 		"<h2>Failed", "tests/checkout.spec.js", "cart › shows the total", "tests/checkout.spec.js:10", "Expected: &#34;£9.99 &amp; &lt;b&gt;&#34;",
-		`<img src="/v1/artifacts/11111111111111111111111111111111/cart-shows-the-total/test-failed-1.png"`, "trace.zip</a> <small>1.5 MB", "cart › opens", "not in this version",
+		`<a href="/v1/artifacts/11111111111111111111111111111111/cart-shows-the-total/test-failed-1.png">`+source(jobs[0].Attempts[0].Artifacts[0]), "trace.zip</a> <small>1.5 MB", "cart › opens", "not in this version",
 		"Attempt 1", "install 2.2 s, exit code 1", "/v1/jobs/job_1/log?attempt=1", "report%20%231.json",
 		"<h2>Flaky", "tests/login.spec.js", "Failed in an earlier attempt:", "Test timeout of 5000ms exceeded.", "Attempt 1", "Attempt 2", "install avoided",
 		"<h2>Errored", "tests/onboarding.spec.js", "browserType.launch", "lost", "agent_lost",
 		"<h2>Cancelled", "tests/search.spec.js", "<h2>Passed", "product-page.spec.js", "Who did what when", "browser-1", "browser-3", "31.0 s",
 	)
 	wantPage(t, got, len(jobs))
-	if n := strings.Count(got, "test-failed-1.png\" alt"); n != 1 {
+	if n := strings.Count(got, source(jobs[0].Attempts[0].Artifacts[0])); n != 1 {
 		t.Errorf("the screenshot is shown %d times", n)
 	}
 }
@@ -100,6 +115,9 @@ func wantPage(t *testing.T, page string, jobs int) {
 	}
 }
 
+// inPage is a picture that needs neither a server nor a file.
+var inPage = regexp.MustCompile(`^data:image/(png|jpeg|webp);base64,[A-Za-z0-9+/]+=*$`)
+
 // wantElement refuses what could run, load or lead elsewhere, and gives 1 for a job's card.
 func wantElement(t *testing.T, e xml.StartElement) int {
 	t.Helper()
@@ -116,8 +134,10 @@ func wantElement(t *testing.T, e xml.StartElement) int {
 		switch {
 		case strings.HasPrefix(name, "on"):
 			t.Errorf("<%s %s=%q>", e.Name.Local, name, a.Value)
-		case (name == "href" || name == "src") && !strings.HasPrefix(a.Value, "/v1/"):
+		case name == "href" && !strings.HasPrefix(a.Value, "/v1/"):
 			t.Errorf("<%s %s=%q> leads elsewhere", e.Name.Local, name, a.Value)
+		case name == "src" && (e.Name.Local != "img" || !inPage.MatchString(a.Value)):
+			t.Errorf("<%s %s=%q> is not in the page", e.Name.Local, name, a.Value)
 		case name == "class" && e.Name.Local == "details" && strings.HasPrefix(a.Value, "job "):
 			card = 1
 		}
@@ -133,7 +153,7 @@ func TestWriteHTMLEscapes(t *testing.T) {
 	a.Message, a.Reason, a.LeaseID = nasty, qgjob.Reason(nasty), qgjob.LeaseID("../"+nasty)
 	a.Tests = []qgjob.TestResult{{File: nasty, Title: []string{nasty}, Project: nasty, Status: qgjob.TestFailed, Message: nasty, ErrorFile: nasty, ErrorLine: 2, Attachment: []string{nasty}}}
 	a.Artifacts = []qgjob.Artifact{
-		{LeaseID: a.LeaseID, Name: nasty, ContentType: "image/png"},
+		{LeaseID: a.LeaseID, Name: nasty, ContentType: "image/png", Size: 10},
 		{LeaseID: a.LeaseID, Name: "javascript:alert(1)//" + nasty, ContentType: nasty},
 		{LeaseID: a.LeaseID, Name: "drawing.svg", ContentType: "image/svg+xml"},
 	}

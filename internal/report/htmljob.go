@@ -103,10 +103,10 @@ func newAttemptView(scale scale, a *qgjob.Attempt, taken map[string]bool) attemp
 	return v
 }
 
-// addFile puts an artifact among the pictures or among the links. SVG is a link: it can hold scripts.
+// addFile puts an artifact among the pictures or among the links.
 func addFile(shots, files []fileView, a qgjob.Artifact) ([]fileView, []fileView) {
-	v := fileView{Name: Clean(path.Base(a.Name)), URL: artifactURL(a), Size: size(a.Size)}
-	if slices.Contains([]string{"image/png", "image/jpeg", "image/webp", "image/gif"}, a.ContentType) {
+	v := fileView{Name: Clean(path.Base(a.Name)), URL: artifactURL(a), Size: size(a.Size), from: a}
+	if slices.Contains(pictureTypes, a.ContentType) {
 		return append(shots, v), files
 	}
 	return shots, append(files, v)

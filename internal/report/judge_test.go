@@ -134,7 +134,7 @@ const (
 	skip  = qgjob.TestSkipped
 )
 
-var errCut = errors.New("Playwright report: it is cut short after 100 bytes")
+var errCut = unreadable("Playwright", "it is cut short after %d bytes", 100)
 
 const launch = "Error: browserType.launch: Failed to launch the browser process"
 

@@ -329,7 +329,7 @@ func (w *full) Write(p []byte) (int, error) {
 
 func TestWritersTellOfFullDisks(t *testing.T) {
 	run, jobs := sampleRun()
-	for name, write := range map[string]func(io.Writer, qgjob.Run, []JobReport) error{"JUnit": WriteJUnit, "HTML": WriteHTML, "summary": WriteSummary} {
+	for name, write := range map[string]func(io.Writer, qgjob.Run, []JobReport) error{"JUnit": WriteJUnit, "HTML": writePainted, "summary": WriteSummary} {
 		for _, n := range []int{0, 100} {
 			if err := write(&full{n}, run, jobs); !errors.Is(err, errFull) {
 				t.Errorf("%s with room for %d bytes: %v", name, n, err)
@@ -351,7 +351,7 @@ func FuzzWriteJUnit(f *testing.F) {
 		j.Attempts = []qgjob.Attempt{a, a}
 		jobs := []JobReport{j, {Job: j.Job}}
 		wantRoundTrip(t, written(t, qgjob.Run{RunID: 1}, jobs), jobs)
-		for _, write := range []func(io.Writer, qgjob.Run, []JobReport) error{WriteHTML, WriteSummary} {
+		for _, write := range []func(io.Writer, qgjob.Run, []JobReport) error{writePainted, WriteSummary} {
 			if err := write(io.Discard, qgjob.Run{RunID: 1}, jobs); err != nil {
 				t.Error(err)
 			}

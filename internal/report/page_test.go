@@ -144,8 +144,10 @@ func TestPageArtifacts(t *testing.T) {
 	j.Reason = qgjob.ReasonAssertion
 	page := html(t, qgjob.Run{RunID: 1, SubmittedAt: submitted}, []JobReport{{j, []qgjob.Attempt{first, second}}})
 	for url, want := range map[string]int{
-		`src="/v1/artifacts/` + string(first.LeaseID) + `/shot.png"`:      1,
-		`src="/v1/artifacts/` + string(second.LeaseID) + `/shot.png"`:     1,
+		source(first.Artifacts[0]):                                        1,
+		source(second.Artifacts[0]):                                       1,
+		`href="/v1/artifacts/` + string(first.LeaseID) + `/shot.png"`:     1,
+		`href="/v1/artifacts/` + string(second.LeaseID) + `/shot.png"`:    1,
 		`href="/v1/artifacts/` + string(first.LeaseID) + `/log/cat.txt"`:  1,
 		`href="/v1/artifacts/` + string(second.LeaseID) + `/log/cat.txt"`: 1,
 		"not-uploaded.zip": 0,

@@ -8,14 +8,11 @@ import (
 	"github.com/qualgent/qgjob"
 )
 
-// SetAgent adds an agent or replaces its record.
+// SetAgent adds an agent or replaces its record. Speed and install factor are
+// kept between a thousandth and a thousand, or a single agent's nonsense would
+// make every score one.
 func (st *State) SetAgent(a Agent) {
-	if a.Speed <= 0 {
-		a.Speed = 1
-	}
-	if a.InstallFactor <= 0 {
-		a.InstallFactor = 1
-	}
+	a.Speed, a.InstallFactor = sane(a.Speed), sane(a.InstallFactor)
 	have := st.agents[a.ID]
 	if have == nil {
 		have = &agent{}
@@ -41,6 +38,14 @@ func (st *State) SetAgent(a Agent) {
 	if served != a.Serving {
 		st.moveServing(have, served, a.Serving)
 	}
+}
+
+// sane takes what is no factor for 1.
+func sane(factor float64) float64 {
+	if !(factor > 0) {
+		return 1
+	}
+	return min(max(factor, 1e-3), 1e3)
 }
 
 // Agent gives an agent's record.

@@ -7,12 +7,12 @@ const LoadWindow = 3600.0
 
 // maxLoad keeps 1-rho away from 0: beyond it a queue only grows, and the rule
 // has nothing to gain from a larger number.
-const maxLoad = 0.95
+const maxLoad = 0.955
 
 // quiet is how many seconds without work are taken to lie before watching
 // began. The first submission to a fresh server is a burst, not a rate: without
 // them it would look as if as much arrived every second.
-const quiet = 3600.0
+const quiet = 900.0
 
 // Load is an exponentially weighted average of arriving work.
 type Load struct {
@@ -51,7 +51,7 @@ func (l Load) urgency() float64 {
 	if l.Sum <= 0 {
 		return 1
 	}
-	return l.Urgent / l.Sum
+	return min(max(l.Urgent/l.Sum, urgencies[0]), urgencies[len(urgencies)-1])
 }
 
 // offered is rho: arriving work over what the fleet can do, at most maxLoad.

@@ -33,7 +33,7 @@ func TestPlans(t *testing.T) {
 			if len(file.Files) != 2 || file.Files[0].Name != "situation" || file.Files[1].Name != "plan" {
 				t.Fatal("the parts are not situation and plan")
 			}
-			p := plan{st: NewState(0), builds: map[string]Build{}}
+			p := plan{st: NewState(0), policy: DefaultPolicy()}
 			for n, line := range strings.Split(string(file.Files[0].Data), "\n") {
 				if err := p.read(strings.Fields(line)); err != nil {
 					t.Fatalf("situation line %d: %v", n+1, err)
@@ -58,7 +58,7 @@ func TestPlans(t *testing.T) {
 type plan struct {
 	st     *State
 	now    float64
-	builds map[string]Build
+	policy Policy
 	agents []qgjob.AgentID
 }
 
@@ -91,6 +91,15 @@ func (p *plan) read(words []string) error {
 	switch kind {
 	case "now":
 		p.now = number(name)
+	case "started": // this many seconds ago
+		p.st.SetLoad(Load{Since: p.now - number(name)})
+	case "arrived": // seconds of work, just now
+		p.st.Arrive(p.now, number(name), int(get("priority", 5)))
+	case "policy":
+		p.policy.Rule = Rule(name)
+		p.policy.Thrift = get("thrift", p.policy.Thrift)
+	case "upload": // ready in so many seconds
+		p.st.SetUpload(p.build(name), p.now+get("ready", 0))
 	case "org":
 		p.st.SetOrg(Org{
 			ID: qgjob.OrgID(name), Weight: get("weight", 1), Quota: int(get("quota", 0)), Running: int(get("running", 0)),
@@ -98,7 +107,7 @@ func (p *plan) read(words []string) error {
 		})
 	case "group":
 		p.st.SetGroup(Group{
-			ID: qgjob.GroupID(number(name)), Build: p.build(pairs["app"]), Target: qgjob.TargetDevice, Requires: pairsOf(pairs["needs"]), Install: get("install", 60),
+			ID: qgjob.GroupID(number(name)), Build: p.build(pairs["app"]), Target: targetOf(pairs["target"]), Requires: pairsOf(pairs["needs"]), Install: get("install", 60),
 			Queue: Queue{
 				Waiting: int(get("jobs", 1)), Work: get("work", 60), Runs: int(get("runs", 1)), HeadPriority: int(get("priority", 5)),
 				HeadSubmitted: p.now - get("waits", 0),
@@ -106,8 +115,13 @@ func (p *plan) read(words []string) error {
 		})
 	case "agent":
 		a := Agent{
-			ID: qgjob.AgentID(name), Target: qgjob.TargetDevice, Labels: pairsOf(pairs["labels"]), Speed: get("speed", 1), InstallFactor: 1, Up: true,
+			ID: qgjob.AgentID(name), Target: targetOf(pairs["target"]), Labels: pairsOf(pairs["labels"]), Speed: get("speed", 1), InstallFactor: get("factor", 1),
+			Up: pairs["is"] != "offline", Draining: pairs["is"] == "draining", Holds: qgjob.GroupID(get("holds", 0)),
 			Installed: p.build(pairs["has"]), Serving: qgjob.GroupID(get("serves", 0)), FreeAt: p.now + get("for", 0), Pinned: qgjob.AppVersionID(pairs["pinned"]),
+		}
+		a.SharedInstall = a.Target == qgjob.TargetBrowserStack
+		if broke := pairs["broke"]; broke != "" {
+			a.Blocked = []Build{p.build(broke)}
 		}
 		p.st.SetAgent(a)
 		p.agents = append(p.agents, a.ID)
@@ -115,6 +129,13 @@ func (p *plan) read(words []string) error {
 		return fmt.Errorf("%q is unknown", kind)
 	}
 	return nil
+}
+
+func targetOf(s string) qgjob.Target {
+	if s == "" {
+		return qgjob.TargetDevice
+	}
+	return qgjob.Target(s)
 }
 
 // build reads org/version.
@@ -139,10 +160,18 @@ func pairsOf(s string) map[string]string {
 func (p *plan) answer() string {
 	var b strings.Builder
 	for _, id := range p.agents {
-		if a, _ := p.st.Agent(id); a.Serving != 0 {
+		a, _ := p.st.Agent(id)
+		switch {
+		case a.Serving != 0:
+			continue
+		case !a.Up:
+			fmt.Fprintf(&b, "%s is offline\n", id)
+			continue
+		case a.Draining:
+			fmt.Fprintf(&b, "%s takes no more\n", id)
 			continue
 		}
-		c, why := Explain(p.st, id, p.now, DefaultPolicy())
+		c, why := Explain(p.st, id, p.now, p.policy)
 		switch {
 		case c.Group == 0:
 			fmt.Fprintf(&b, "%s waits\n", id)
@@ -156,4 +185,32 @@ func (p *plan) answer() string {
 		}
 	}
 	return b.String()
+}
+
+// TestPlansSayEveryReason: the plans are what a person reads to learn the
+// rule, so every reason that a waiting group can get stands in one of them.
+func TestPlansSayEveryReason(t *testing.T) {
+	names, err := filepath.Glob("testdata/plans/*.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all strings.Builder
+	for _, name := range names {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if first, _, _ := strings.Cut(string(text), "\n"); !strings.HasSuffix(first, ".") {
+			t.Errorf("%s does not open with a sentence: %q", name, first)
+		}
+		all.Write(text)
+	}
+	for _, says := range []string{
+		"is of target", "lacks", "is pinned to app version", "its quota is", "broke on agent", "another agent holds", "has to save more than",
+		"would not end the group sooner", "first, which scores higher", "is offline", "takes no more", "waits\n", "at once", "s of install",
+	} {
+		if !strings.Contains(all.String(), says) {
+			t.Errorf("no plan says %q", says)
+		}
+	}
 }

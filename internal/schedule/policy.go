@@ -54,7 +54,7 @@ type Policy struct {
 func DefaultPolicy() Policy {
 	return Policy{
 		Rule: RuleQgjob, PerLevel: 900, Affinity: 20, Keep: 3000, Nearness: 7, Nearest: 1800, Smallness: 100,
-		Tolerance: 200, MaxWait: 7200, Fairness: 8, Thrift: 3, LoadShare: 0.12,
+		Tolerance: 200, MaxWait: 7200, Fairness: 8, Thrift: 2.6, LoadShare: 0.24,
 	}
 }
 

@@ -39,8 +39,8 @@ type Agent struct {
 	ID            qgjob.AgentID
 	Target        qgjob.Target
 	Labels        map[string]string // not changed after SetAgent
-	Speed         float64           // above 0; SetAgent takes 0 for 1
-	InstallFactor float64           // multiplies a group's Install; SetAgent takes 0 for 1
+	Speed         float64           // 0.001 to 1000; SetAgent takes 0 for 1
+	InstallFactor float64           // multiplies a group's Install; as Speed
 	SharedInstall bool              // an install is one upload per build that serves all such agents
 	Installed     Build             // what is on the device, or is being put there
 	Pinned        qgjob.AppVersionID

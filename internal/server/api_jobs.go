@@ -11,7 +11,7 @@ import (
 
 func (s *Server) jobRoutes() []route {
 	return []route{
-		operation(s, route{Method: http.MethodGet, Pattern: "/v1/jobs", Scope: scopeRead, ID: "list-jobs", Summary: "List jobs by id, ascending"}, s.listJobs),
+		operation(s, route{Method: http.MethodGet, Pattern: "/v1/jobs", Scope: scopeRead, ID: "list-jobs", Summary: "List jobs by id"}, s.listJobs),
 		operation(s, route{Method: http.MethodGet, Pattern: "/v1/jobs/{job_id}", Scope: scopeRead, ID: "get-job", Summary: "Get a job"}, s.getJob),
 		operation(s, route{Method: http.MethodPost, Pattern: "/v1/jobs/{job_id}/cancel", Scope: scopeSubmit, ID: "cancel-job", Summary: "Cancel a job that has not ended"}, s.cancelJob),
 		operation(s, route{Method: http.MethodPost, Pattern: "/v1/jobs/{job_id}/retry", Scope: scopeSubmit, ID: "retry-job", Status: http.StatusCreated,
@@ -31,11 +31,12 @@ type listJobsInput struct {
 	Target       string             `query:"target"`
 	Status       string             `query:"status" doc:"one or more states, with commas between"`
 	AgentID      qgjob.AgentID      `query:"agent_id" doc:"only those that this agent holds or ended"`
+	Order        string             `query:"order" enum:"asc,desc" default:"asc" doc:"asc: oldest first; desc: newest first"`
 }
 
 // filter reads the query; what it cannot read is refused by name.
 func (in *listJobsInput) filter() (f qgjob.JobFilter, err error) {
-	f = qgjob.JobFilter{OrgID: in.OrgID, AppVersionID: in.AppVersionID, AgentID: in.AgentID, Limit: in.Limit}
+	f = qgjob.JobFilter{OrgID: in.OrgID, AppVersionID: in.AppVersionID, AgentID: in.AgentID, Newest: in.Order == "desc", Limit: in.Limit}
 	if in.Cursor != "" {
 		if f.After, err = qgjob.ParseJobID(in.Cursor); err != nil {
 			return f, badCursor()

@@ -66,7 +66,7 @@ func TestReadyAsksSeldom(t *testing.T) {
 		asked, wrong := 0, errors.New("wrong")
 		r := &readiness{check: func(context.Context) error { asked++; return wrong }}
 		for range 100 {
-			if err := r.now(t.Context()); err != wrong {
+			if err := r.now(t.Context()); !errors.Is(err, wrong) {
 				t.Fatal(err)
 			}
 		}

@@ -67,7 +67,7 @@ func (b *boundBody) Read(p []byte) (int, error) {
 		n, err = 0, tooLarge(b.limit)
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return n, qgjob.Unavailable(err, "the request's body came too slowly")
-	case err != nil && err != io.EOF:
+	case err != nil && !errors.Is(err, io.EOF):
 		err = qgjob.Unavailable(err, "the request's body was cut off")
 	}
 	if err != nil {

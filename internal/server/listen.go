@@ -50,7 +50,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener, secure *tls.Config)
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = srv.Close() // who has not finished by now is cut off
 	}
-	<-served
+	<-served //nolint:errcheck // http.ErrServerClosed, as asked for
 	return err
 }
 

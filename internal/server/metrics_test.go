@@ -113,7 +113,7 @@ func TestMetricsOfRetriesAndExpiries(t *testing.T) {
 	w := h.agent("b1")
 	o := w.start()
 	w.complete(o, qgjob.OutcomeInterrupted)
-	o = w.start()
+	w.start()
 	held, err := h.store.Held(t.Context())
 	if err != nil || len(held) != 1 {
 		t.Fatalf("%d leases held, %v", len(held), err)

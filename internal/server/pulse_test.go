@@ -65,7 +65,7 @@ func TestSilentStreamsBeat(t *testing.T) {
 		if client.flushed != client.Len() {
 			t.Error("a heartbeat was not flushed")
 		}
-		if left := client.deadline.Sub(time.Now()); left > writePatience || client.deadline.IsZero() {
+		if left := time.Until(client.deadline); left > writePatience || client.deadline.IsZero() {
 			t.Errorf("the last write had %s", left)
 		}
 	})

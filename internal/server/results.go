@@ -10,9 +10,9 @@ import (
 	"github.com/qualgent/qgjob/internal/report"
 )
 
-// reportPolicy is what the report page needs, and no more: its own styles, and
-// the run's screenshots from this server. Nothing of it may run.
-const reportPolicy = "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; media-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+// reportPolicy is what the report page needs, and no more: its own styles and
+// the pictures in it. Nothing of it may run.
+const reportPolicy = "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 // resultRoutes are a run's results in other people's formats.
 func (s *Server) resultRoutes() []route {
@@ -29,7 +29,30 @@ func (s *Server) runJUnit(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) runReport(w http.ResponseWriter, r *http.Request) {
-	s.writeResult(w, r, report.WriteHTML, "text/html; charset=utf-8", reportPolicy)
+	write := func(w io.Writer, run qgjob.Run, jobs []report.JobReport) error {
+		return report.WriteHTML(w, run, jobs, s.picture)
+	}
+	s.writeResult(w, r, write, "text/html; charset=utf-8", reportPolicy)
+}
+
+// picture reads a picture for the page. One that cannot be read costs the page
+// a picture, not the run its report.
+func (s *Server) picture(a qgjob.Artifact) []byte {
+	file, size, err := s.Blobs.Open(a.SHA256)
+	if err != nil {
+		s.Log.Warn("a picture is not in the report", "lease", a.LeaseID, "name", a.Name, "error", err)
+		return nil
+	}
+	defer file.Close()
+	if size > report.MaxPicture {
+		return nil
+	}
+	data, err := io.ReadAll(io.LimitReader(file, report.MaxPicture))
+	if err != nil {
+		s.Log.Warn("a picture is not in the report", "lease", a.LeaseID, "name", a.Name, "error", err)
+		return nil
+	}
+	return data
 }
 
 // writeResult gathers a run with all its jobs and has it written. What cannot

@@ -27,7 +27,7 @@ type demand struct {
 	speed   float64 // of all, summed
 	fastest float64
 	slowest float64
-	shared  bool // all of them share installs
+	shares  bool // some of them share installs
 	outages bool
 }
 
@@ -74,6 +74,9 @@ func newFacts(w *Workload, ix *index) *facts {
 		f.factor = math.Min(f.factor, a.InstallFactor)
 	}
 	for i, j := range w.Jobs {
+		if !ix.served(ix.class[i]) {
+			continue // it is never done and bounds nothing
+		}
 		app := ix.app[i]
 		f.first[app] = math.Min(f.first[app], j.AtS)
 		switch f.onlyRun[app] {
@@ -95,7 +98,7 @@ func newFacts(w *Workload, ix *index) *facts {
 }
 
 func (f *facts) demand(class int) (demand, bool) {
-	d := demand{class: class, slowest: math.Inf(1), shared: f.ix.shared[class]}
+	d := demand{class: class, slowest: math.Inf(1)}
 	for i := range f.w.Agents {
 		if !f.ix.serves[class][i] {
 			continue
@@ -105,6 +108,7 @@ func (f *facts) demand(class int) (demand, bool) {
 		d.speed += a.Speed
 		d.fastest = math.Max(d.fastest, a.Speed)
 		d.slowest = math.Min(d.slowest, a.Speed)
+		d.shares = d.shares || a.SharedInstall
 		d.outages = d.outages || len(a.Outages) > 0
 	}
 	return d, len(d.agents) > 0
@@ -145,7 +149,9 @@ func (f *facts) fromRelease(d demand, release, total float64, work []float64) fl
 			continue
 		}
 		setup := f.w.Apps[app].InstallS * f.factor
-		fresh := f.first[app] >= release && f.notShared[app]
+		// An upload by an agent outside would spare those inside theirs.
+		inside := !d.shares || len(d.agents) == len(f.w.Agents)
+		fresh := f.first[app] >= release && f.notShared[app] && inside
 		if fresh {
 			all += setup * d.slowest
 		}
@@ -155,7 +161,7 @@ func (f *facts) fromRelease(d demand, release, total float64, work []float64) fl
 		parts, setups = append(parts, p), append(setups, setup)
 	}
 	bound := capacity(d, release, all)
-	if !d.outages && d.slowest == d.fastest && !d.shared {
+	if !d.outages && d.slowest == d.fastest && !d.shares {
 		bound = math.Max(bound, release+splittable(parts, setups, d.speed, d.fastest))
 	}
 	return bound
@@ -189,7 +195,7 @@ func capacity(d demand, release, work float64) float64 {
 
 // splittable gives the shortest window in which identical machines could do
 // all parts if a part may be split at will but every machine that works on it
-// pays its setup.
+// pays its setup. machines is their speed, summed; fastest that of each.
 func splittable(parts, setups []float64, machines, fastest float64) float64 {
 	fits := func(window float64) bool {
 		sum := 0.0
@@ -197,7 +203,7 @@ func splittable(parts, setups []float64, machines, fastest float64) float64 {
 			if window <= setups[i] {
 				return false
 			}
-			sum += p + setups[i]*math.Max(1, math.Ceil(p/fastest/(window-setups[i])-1e-9))
+			sum += p + setups[i]*fastest*math.Max(1, math.Ceil(p/fastest/(window-setups[i])-1e-9))
 		}
 		return sum <= machines*window
 	}

@@ -104,6 +104,9 @@ func sameMirror(live, fresh *mirror) error {
 		if a.Waiting != b.Waiting || a.Runs != b.Runs || a.HeadPriority != b.HeadPriority || math.Abs(a.Work-b.Work) > 1e-6 || math.Abs(a.HeadSubmitted-b.HeadSubmitted) > 1e-3 {
 			return fmt.Errorf("mirror: %s is %+v; a restart finds %+v", id, a.Queue, b.Queue)
 		}
+		if b.ID != 0 && math.Abs(a.Install-b.Install) > 1e-9 {
+			return fmt.Errorf("mirror: %s is expected to install for %g s; a restart expects %g s", id, a.Install, b.Install)
+		}
 		if x, y := fmt.Sprint(live.state.Serving(id)), fmt.Sprint(fresh.state.Serving(id)); x != y {
 			return fmt.Errorf("mirror: %s is served by %s; a restart finds %s", id, x, y)
 		}

@@ -29,7 +29,7 @@ func (s *Store) Explain(ctx context.Context, id qgjob.JobID) (e qgjob.Explanatio
 		return e, err
 	}
 	err = s.update(ctx, func(t *tx) error {
-		e = qgjob.Explanation{JobID: id, Status: job.Status, Ahead: ahead, Agents: []qgjob.AgentAnswer{}, Advice: []string{}}
+		e = qgjob.Explanation{JobID: id, Status: job.Status, Agents: []qgjob.AgentAnswer{}, Advice: []string{}}
 		j, err := t.job(id)
 		if err != nil {
 			return err
@@ -39,6 +39,7 @@ func (s *Store) Explain(ctx context.Context, id qgjob.JobID) (e qgjob.Explanatio
 			e.Summary = settled(j)
 			return nil
 		}
+		e.Ahead = ahead
 		t.explainWaiting(j, &e, busy)
 		return nil
 	})
@@ -87,14 +88,24 @@ func (t *tx) explainWaiting(j *jobRow, e *qgjob.Explanation, busy map[qgjob.Agen
 	g, _ := t.m.state.Group(j.group)
 	e.Waiting = g.Waiting
 	if !j.ReadyAt.IsZero() {
-		e.Summary = fmt.Sprintf("%s waits %s more before its retry: %s", j.id, j.ReadyAt.Sub(t.now).Round(time.Second), j.Reason)
+		left := max(0, j.ReadyAt.Sub(t.now)) // it may be over, and the sweep that wakes it yet to come
+		e.Summary = fmt.Sprintf("%s waits %s more before its retry: %s", j.id, left.Round(time.Second), j.Reason)
+		at := t.now.Add(left).UTC().Truncate(time.Second)
+		e.Soonest, e.Likely, e.Latest = &at, &at, &at
 		return
 	}
 	var able []worker
 	counts := map[schedule.Reason]int{}
 	for _, r := range schedule.ExplainGroup(t.m.state, j.group, now, t.w.opts.Policy) {
+		a, ok := t.m.state.Agent(r.Agent)
+		switch { // a quota or a pin is told first, also of an agent that could not take the job without it
+		case ok && mayServe(r.Reason) && !a.Up:
+			r.Reason = schedule.AgentDown
+		case ok && mayServe(r.Reason) && a.Draining:
+			r.Reason = schedule.AgentDraining
+		}
 		counts[r.Reason]++
-		if a, ok := t.m.state.Agent(r.Agent); ok && mayServe(r.Reason) {
+		if ok && mayServe(r.Reason) {
 			able = append(able, worker{free: max(now, a.FreeAt), speed: a.Speed})
 		}
 		if len(e.Agents) < maxAnswers && r.Reason != schedule.WrongTarget {

@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/qualgent/qgjob"
 	"github.com/qualgent/qgjob/internal/schedule"
@@ -43,14 +44,26 @@ func newLearnt() learnt {
 	return learnt{tests: map[testKey]schedule.Estimate{}, installs: map[installKey]schedule.Estimate{}, averages: map[averageKey]schedule.Average{}}
 }
 
-// expectTest gives the seconds that a test is expected to take.
+// expectTest gives the seconds that a test is expected to take, in whole
+// milliseconds: the database keeps those, and its sums must be the mirror's.
 func (t *tx) expectTest(k testKey) (float64, error) {
 	e, err := t.testEstimate(k)
 	if err != nil {
 		return 0, err
 	}
 	a, err := t.average(averageKey{k.org, whatTest})
-	return e.Expect(a.Or(schedule.DefaultEstimate)), err
+	return wholeMS(e.Expect(a.Or(schedule.DefaultEstimate))), err
+}
+
+// wholeMS rounds seconds so that cutting their thousandfold off gives the
+// nearest millisecond: 1.001 * 1000 is 1000.9999999999999.
+func wholeMS(seconds float64) float64 {
+	near := math.Round(seconds * 1000)
+	rounded := near / 1000
+	if rounded*1000 < near {
+		rounded = math.Nextafter(rounded, math.Inf(1))
+	}
+	return rounded
 }
 
 // expectInstall gives the seconds that an install is expected to take.
@@ -111,9 +124,11 @@ func (t *tx) average(k averageKey) (a schedule.Average, err error) {
 }
 
 // learn takes what an attempt says of how long its test and its install take.
-// A test that timed out, or that infrastructure broke, says nothing.
+// A test that timed out, or that infrastructure broke, says nothing, nor does
+// a result without a duration. An install may take no time at all.
 func (t *tx) learn(j *jobRow, req *qgjob.CompleteRequest) error {
-	if req.Outcome == qgjob.OutcomePassed || (req.Outcome == qgjob.OutcomeFailed && req.Reason != qgjob.ReasonTimeout) {
+	ended := req.Outcome == qgjob.OutcomePassed || (req.Outcome == qgjob.OutcomeFailed && req.Reason != qgjob.ReasonTimeout)
+	if ended && req.TestMS > 0 {
 		if err := t.learnTest(testKey{j.org, j.testPath, j.target}, float64(req.TestMS)/1000); err != nil {
 			return err
 		}
@@ -155,15 +170,22 @@ func (t *tx) learnInstall(j *jobRow, seconds float64) error {
 	if err := t.learnAverage(averageKey{j.org, whatInstall}, seconds); err != nil {
 		return err
 	}
-	expected, err := t.expectInstall(k)
-	if err != nil {
-		return err
-	}
+	return t.followInstalls(j.org)
+}
+
+// followInstalls gives an org's groups what their installs are expected to
+// take now: one that was done says something of those that were not, too.
+func (t *tx) followInstalls(org qgjob.OrgID) error {
 	for of, id := range t.m.groups {
-		if of.build != j.build || of.version != j.version || of.org != j.org || of.target != j.target {
+		g, ok := t.m.state.Group(id)
+		if !ok || of.org != org {
 			continue
 		}
-		if g, ok := t.m.state.Group(id); ok {
+		expected, err := t.expectInstall(installKey{g.Build, g.Target})
+		if err != nil {
+			return err
+		}
+		if expected != g.Install {
 			g.Install = expected
 			t.m.state.SetGroup(g)
 		}

@@ -22,8 +22,8 @@ func (s *Store) Job(ctx context.Context, id qgjob.JobID) (qgjob.Job, error) {
 	return j.view(), nil
 }
 
-// Jobs lists jobs by id, ascending, behind the filter's cursor. A limit of 0,
-// or one over qgjob.MaxPage, is qgjob.MaxPage.
+// Jobs lists jobs by id, ascending or newest first, behind the filter's cursor.
+// A limit of 0, or one over qgjob.MaxPage, is qgjob.MaxPage.
 func (s *Store) Jobs(ctx context.Context, f qgjob.JobFilter) ([]qgjob.Job, error) {
 	var where []string
 	var args []any
@@ -31,7 +31,17 @@ func (s *Store) Jobs(ctx context.Context, f qgjob.JobFilter) ([]qgjob.Job, error
 		args = append(args, v)
 		where = append(where, fmt.Sprintf(clause, len(args)))
 	}
-	add("id > $%d", int64(f.After))
+	order := "id"
+	switch {
+	case !f.Newest:
+		add("id > $%d", int64(f.After))
+	case f.After == 0:
+		order = "id DESC"
+		add("id > $%d", 0)
+	default:
+		order = "id DESC"
+		add("id < $%d", int64(f.After))
+	}
 	if f.RunID != 0 {
 		add("run_id = $%d", int64(f.RunID))
 	}
@@ -56,7 +66,7 @@ func (s *Store) Jobs(ctx context.Context, f qgjob.JobFilter) ([]qgjob.Job, error
 		where = append(where, "state IN ("+strings.Join(marks, ", ")+")")
 	}
 	args = append(args, pageLimit(f.Limit))
-	return s.jobs(ctx, fmt.Sprintf("WHERE %s ORDER BY id LIMIT $%d", strings.Join(where, " AND "), len(args)), args...)
+	return s.jobs(ctx, fmt.Sprintf("WHERE %s ORDER BY %s LIMIT $%d", strings.Join(where, " AND "), order, len(args)), args...)
 }
 
 func pageLimit(n int) int {

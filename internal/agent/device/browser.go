@@ -69,7 +69,7 @@ func (b *Browser) Holds(ctx context.Context, build Build) bool {
 		}
 		b.held = &r
 	}
-	return b.serve() == nil
+	return b.serve(ctx) == nil
 }
 
 // Install unpacks the build and serves it; the version before is gone first.
@@ -94,7 +94,7 @@ func (b *Browser) Install(ctx context.Context, build Build) error {
 		return err
 	}
 	b.held = &r
-	return b.serve()
+	return b.serve(ctx)
 }
 
 // Installed tells what was unpacked last, also by an earlier process.
@@ -142,11 +142,11 @@ func (b *Browser) Close() error {
 	return s.close()
 }
 
-func (b *Browser) serve() error {
+func (b *Browser) serve(ctx context.Context) error {
 	if b.site != nil {
 		return nil
 	}
-	s, err := serveSite(filepath.Join(b.dir, appFolder))
+	s, err := serveSite(ctx, filepath.Join(b.dir, appFolder))
 	if err != nil {
 		return err
 	}

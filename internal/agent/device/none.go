@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -129,8 +130,7 @@ func copyFile(ctx context.Context, from, to string) error {
 		return err
 	}
 	if _, err := io.Copy(dst, ctxReader{ctx, src}); err != nil {
-		dst.Close()
-		return err
+		return errors.Join(err, dst.Close())
 	}
 	return dst.Close()
 }

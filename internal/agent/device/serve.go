@@ -1,6 +1,7 @@
 package device
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -42,14 +43,14 @@ var contentTypes = map[string]string{
 	".woff2":       "font/woff2",
 }
 
-// serveSite serves the folder until close. A zip that was made of one folder
+// serveSite serves the folder until close; ctx bounds only its beginning. A zip that was made of one folder
 // is served from inside that folder.
-func serveSite(dir string) (*site, error) {
+func serveSite(ctx context.Context, dir string) (*site, error) {
 	root, err := openSite(dir)
 	if err != nil {
 		return nil, err
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("serve the app: %w", err), root.Close())
 	}

@@ -104,17 +104,15 @@ func TryLock(path string) (*Lock, error) {
 	}
 	got, err := tryLock(f)
 	if err != nil || !got {
-		pid := readPID(f)
-		f.Close()
+		pid, closed := readPID(f), f.Close()
 		if err != nil {
-			return nil, fmt.Errorf("lock %s: %w", path, err)
+			return nil, fmt.Errorf("lock %s: %w", path, errors.Join(err, closed))
 		}
 		return nil, &HeldError{Path: path, PID: pid}
 	}
 	l := &Lock{file: f}
 	if err := l.sign(); err != nil {
-		l.Unlock()
-		return nil, fmt.Errorf("lock %s: %w", path, err)
+		return nil, fmt.Errorf("lock %s: %w", path, errors.Join(err, l.Unlock()))
 	}
 	return l, nil
 }

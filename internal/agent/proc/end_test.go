@@ -87,7 +87,7 @@ func TestCancelIsHeardByDefaultAction(t *testing.T) {
 		p := start(t, c)
 		p.Cancel(errByHand)
 		r := finish(t, p)
-		if r.End != Stopped || r.Signal != "SIGINT" || !r.OursSignal || r.Cause != errByHand || r.Passed() {
+		if r.End != Stopped || r.Signal != "SIGINT" || !r.OursSignal || !errors.Is(r.Cause, errByHand) || r.Passed() {
 			t.Errorf("got %+v", r)
 		}
 	})
@@ -112,7 +112,7 @@ func TestCancelIsAnsweredByTheTest(t *testing.T) {
 			p.Cancel(errByHand)
 			p.Cancel(errors.New("a second cause"))
 			r := finish(t, p)
-			if r.End != Stopped || r.ExitCode != code || !r.OursSignal || r.Cause != errByHand || r.Passed() {
+			if r.End != Stopped || r.ExitCode != code || !r.OursSignal || !errors.Is(r.Cause, errByHand) || r.Passed() {
 				t.Errorf("exit %d after SIGINT: got %+v", code, r)
 			}
 			if b, err := os.ReadFile(note); err != nil || string(b) != "interrupt" {
@@ -136,7 +136,7 @@ func TestGraceEndsInSIGKILL(t *testing.T) {
 			before := time.Now()
 			p.Cancel(errByHand)
 			r := finish(t, p)
-			if r.End != Stopped || r.Signal != "SIGKILL" || !r.OursSignal || r.Cause != errByHand {
+			if r.End != Stopped || r.Signal != "SIGKILL" || !r.OursSignal || !errors.Is(r.Cause, errByHand) {
 				t.Errorf("grace %v: got %+v", grace, r)
 			}
 			if took := time.Since(before); took < grace {
@@ -156,7 +156,7 @@ func TestKillCutsGraceShort(t *testing.T) {
 		p.Cancel(errByHand)
 		p.Kill()
 		p.Kill()
-		if r := finish(t, p); r.Signal != "SIGKILL" || r.Cause != errByHand || r.End != Stopped {
+		if r := finish(t, p); r.Signal != "SIGKILL" || !errors.Is(r.Cause, errByHand) || r.End != Stopped {
 			t.Errorf("got %+v", r)
 		}
 	})
@@ -186,14 +186,14 @@ func TestRunObeysItsContext(t *testing.T) {
 		go func() { got <- Run(ctx, c) }()
 		out.await(t, "ready")
 		cancel(errByHand)
-		if r := <-got; r.End != Stopped || r.ExitCode != 130 || r.Cause != errByHand {
+		if r := <-got; r.End != Stopped || r.ExitCode != 130 || !errors.Is(r.Cause, errByHand) {
 			t.Errorf("got %+v", r)
 		}
 		// The context has ended: nothing may start now.
 		note := filepath.Join(t.TempDir(), "note")
 		c.Argv = append(c.Argv[:1:1], note, "0")
 		r := Run(ctx, c)
-		if r.End != Stopped || r.OursSignal || r.Cause != errByHand || r.Passed() {
+		if r.End != Stopped || r.OursSignal || !errors.Is(r.Cause, errByHand) || r.Passed() {
 			t.Errorf("after the end of the context: %+v", r)
 		}
 		if s := r.String(); !strings.Contains(s, "before it started") || !strings.Contains(s, errByHand.Error()) {

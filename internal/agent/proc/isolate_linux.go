@@ -96,7 +96,7 @@ func dieWithInit(attr *syscall.SysProcAttr) { attr.Pdeathsig = syscall.SIGKILL }
 func sweep() {
 	for {
 		// Most tests leave nothing: ask before reading /proc. Somebody is there as long as this gives no ECHILD.
-		if _, err := wait4(syscall.WNOHANG); err == syscall.ECHILD {
+		if _, err := wait4(syscall.WNOHANG); errors.Is(err, syscall.ECHILD) {
 			return
 		}
 		killed := false

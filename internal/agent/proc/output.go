@@ -40,9 +40,7 @@ func newOutput(stdout, stderr io.Writer) (*output, error) {
 		return o, nil
 	}
 	if o.stderr, err = o.open(stderr); err != nil {
-		o.stdout.Close()
-		o.finish(drainDelay)
-		return nil, err
+		return nil, errors.Join(err, o.stdout.Close(), o.finish(drainDelay))
 	}
 	return o, nil
 }
@@ -99,9 +97,10 @@ func (o *output) fail(err error) {
 }
 
 func (o *output) closeWriters() {
-	o.stdout.Close()
+	// Nothing was written to them here that a failed close could lose.
+	_ = o.stdout.Close()
 	if o.stderr != o.stdout {
-		o.stderr.Close()
+		_ = o.stderr.Close()
 	}
 }
 

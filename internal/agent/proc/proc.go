@@ -48,7 +48,7 @@ const (
 	// IsolationPIDNamespace (Linux): the kernel ends the whole tree with its init. Asked for by name it is wanted or
 	// nothing: Start gives an error where it is refused.
 	IsolationPIDNamespace
-	// IsolationProcessGroup: the tree is ended by its init (unix) or its job object (Windows), not by the kernel's
+	// IsolationProcessGroup has the tree ended by its init (unix) or its job object (Windows), not by the kernel's
 	// namespace. Asked for by name it gives no warning.
 	IsolationProcessGroup
 )
@@ -227,8 +227,7 @@ func (p *Process) launchAs(s spec, i Isolation) error {
 	t, err := startTree(s, i, out)
 	out.closeWriters()
 	if err != nil {
-		out.finish(drainDelay)
-		return err
+		return errors.Join(err, out.finish(drainDelay))
 	}
 	p.tree, p.out, p.isolate = t, out, i
 	return nil

@@ -9,13 +9,13 @@ import (
 type End int
 
 const (
-	// NotStarted: nothing ran; Result.Err says why and what to do.
+	// NotStarted means that nothing ran; Result.Err says why and what to do.
 	NotStarted End = iota
 	// Exited by itself with Result.ExitCode.
 	Exited
-	// Signalled: died by a signal that was not ours (a crash, the OOM killer, a person): infrastructure, not a verdict.
+	// Signalled means that it died by a signal that was not ours (a crash, the OOM killer, a person): infrastructure, not a verdict.
 	Signalled
-	// Stopped: it was ended by us, or was cancelled before it started. Never a pass, whatever its exit code says.
+	// Stopped means that it was ended by us, or was cancelled before it started. Never a pass, whatever its exit code says.
 	Stopped
 )
 

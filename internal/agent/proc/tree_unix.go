@@ -35,9 +35,7 @@ func startTree(s spec, i Isolation, out *output) (*tree, error) {
 		return nil, fmt.Errorf("start %s: %w", s.Argv[0], err)
 	}
 	err = t.init.Start()
-	for _, f := range theirs {
-		f.Close()
-	}
+	closeAll(theirs...)
 	if err != nil {
 		t.close()
 		if s.Namespace && isRefusal(err) {
@@ -76,8 +74,7 @@ func newTree(s spec, out *output) (t *tree, theirs []*os.File, err error) {
 	}
 	controlR, controlW, err := os.Pipe()
 	if err != nil {
-		statusR.Close()
-		statusW.Close()
+		closeAll(statusR, statusW)
 		return nil, nil, err
 	}
 	cmd := &exec.Cmd{
@@ -94,9 +91,7 @@ func newTree(s spec, out *output) (t *tree, theirs []*os.File, err error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if s.Namespace {
 		if err := intoNamespaces(cmd.SysProcAttr); err != nil {
-			for _, f := range []*os.File{statusR, statusW, controlR, controlW} {
-				f.Close()
-			}
+			closeAll(statusR, statusW, controlR, controlW)
 			return nil, nil, err
 		}
 	}
@@ -161,7 +156,7 @@ func (t *tree) lost(werr error) ending {
 		}
 	}
 	// Not an exit code: that the main process ended was never seen.
-	return ending{signal: int(syscall.SIGKILL), err: fmt.Errorf("the init of the test ended without a report: %v", werr)}
+	return ending{signal: int(syscall.SIGKILL), err: fmt.Errorf("the init of the test ended without a report: %w", werr)}
 }
 
 func (t *tree) interrupt() { t.order(orderInterrupt) }
@@ -194,9 +189,13 @@ func (t *tree) order(b byte) {
 	_, _ = t.control.Write([]byte{b})
 }
 
-func (t *tree) close() {
-	t.control.Close()
-	t.status.Close()
+func (t *tree) close() { closeAll(t.control, t.status) }
+
+// closeAll closes ends of pipes. What they carried was read or is of no use any more, so an error has nothing to tell.
+func closeAll(files ...*os.File) {
+	for _, f := range files {
+		_ = f.Close()
+	}
 }
 
 func signalName(n int) string {

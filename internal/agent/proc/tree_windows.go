@@ -47,14 +47,14 @@ func startTree(s spec, i Isolation, out *output) (*tree, error) {
 	cmd := &exec.Cmd{Path: s.Path, Args: s.Argv, Env: s.Env, Dir: s.Dir, Stdout: out.stdout, Stderr: out.stderr}
 	cmd.SysProcAttr = &syscall.SysProcAttr{CreationFlags: windows.CREATE_NEW_PROCESS_GROUP}
 	if err := cmd.Start(); err != nil {
-		windows.CloseHandle(job)
+		closeHandle(job)
 		return nil, fmt.Errorf("start %s: %w", s.Argv[0], cause(err))
 	}
 	// What the child starts before this line is outside the job.
 	if err := assign(job, cmd.Process.Pid); err != nil {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
-		windows.CloseHandle(job)
+		closeHandle(job)
 		return nil, fmt.Errorf("start %s: job object: %w", s.Argv[0], err)
 	}
 	return &tree{child: cmd, job: job}, nil
@@ -70,7 +70,7 @@ func newJob() (windows.Handle, error) {
 	_, err = windows.SetInformationJobObject(job, windows.JobObjectExtendedLimitInformation,
 		uintptr(unsafe.Pointer(&info)), uint32(unsafe.Sizeof(info)))
 	if err != nil {
-		windows.CloseHandle(job)
+		closeHandle(job)
 		return 0, err
 	}
 	return job, nil
@@ -81,16 +81,19 @@ func assign(job windows.Handle, pid int) error {
 	if err != nil {
 		return err
 	}
-	defer windows.CloseHandle(h)
+	defer closeHandle(h)
 	return windows.AssignProcessToJobObject(job, h)
 }
+
+// closeHandle closes a handle of ours: it fails for handles that are none, and there is nothing to do about it.
+func closeHandle(h windows.Handle) { _ = windows.CloseHandle(h) }
 
 func (t *tree) wait(over func()) ending {
 	err := t.child.Wait()
 	over()
 	t.kill() // what the child left behind
 	t.mu.Lock()
-	windows.CloseHandle(t.job)
+	closeHandle(t.job)
 	t.job = 0
 	t.mu.Unlock()
 	var exit *exec.ExitError

@@ -41,6 +41,8 @@ var listTests = []test{
 			{qgjob.JobFilter{Status: []qgjob.JobState{qgjob.Queued}, OrgID: "acme", RunID: 2}, "3"},
 			{qgjob.JobFilter{After: 2, Limit: 2}, "3 4"},
 			{qgjob.JobFilter{After: 5}, ""},
+			{qgjob.JobFilter{Newest: true, Limit: 2}, "5 4"},
+			{qgjob.JobFilter{Newest: true, After: 4, OrgID: "acme"}, "3 2 1"},
 			{qgjob.JobFilter{RunID: 77}, ""},
 			{qgjob.JobFilter{OrgID: "' OR 1=1 --"}, ""},
 		} {

@@ -47,6 +47,10 @@ func (m *model) complete(rt *rapid.T) {
 	}
 	outcome := rapid.SampledFrom(outcomes).Draw(rt, "outcome")
 	req := m.w.result(j.offer, outcome)
+	req.TestMS = rapid.Int64Range(0, 90_000).Draw(rt, "test ms")
+	if rapid.Bool().Draw(rt, "installed") {
+		req.Install, req.InstallMS = qgjob.InstallDone, rapid.Int64Range(0, 90_000).Draw(rt, "install ms")
+	}
 	resp, err := m.w.s.Complete(m.w.ctx, j.offer.LeaseID, req)
 	m.w.ok(err)
 	if j.state == qgjob.Cancelling {

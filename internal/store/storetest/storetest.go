@@ -33,7 +33,7 @@ type test struct {
 // Run runs the suite; fresh makes one empty database for each test of it.
 func Run(t *testing.T, fresh func(t testing.TB) Database) {
 	var all []test
-	for _, part := range [][]test{submitTests, retryTests, orderTests, claimTests, pinTests, attemptTests, cancelTests, failureTests, lateTests, agentTests, dataTests, listTests, eventTests, restartTests, crowdTests} {
+	for _, part := range [][]test{submitTests, retryTests, orderTests, claimTests, pinTests, attemptTests, cancelTests, failureTests, lateTests, agentTests, dataTests, listTests, eventTests, restartTests, crowdTests, learnTests, explainTests, historyTests, batchTests} {
 		all = append(all, part...)
 	}
 	for _, c := range all {
@@ -48,5 +48,9 @@ func Run(t *testing.T, fresh func(t testing.TB) Database) {
 	t.Run("random operations against a model", func(t *testing.T) {
 		t.Parallel()
 		random(t, fresh)
+	})
+	t.Run("batch/as if taken one by one", func(t *testing.T) {
+		t.Parallel()
+		sameAsOneByOne(t, fresh)
 	})
 }
