@@ -84,6 +84,7 @@ type StartResponse struct {
 type RenewRequest struct {
 	Incarnation int64     `json:"incarnation"`
 	Leases      []LeaseID `json:"leases" maxItems:"256"`
+	Leaving     bool      `json:"leaving,omitempty" doc:"the agent goes away in good order: it is offline at once"`
 }
 
 // RenewResponse answers for each lease.

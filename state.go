@@ -92,7 +92,8 @@ const (
 	ReasonSetup           Reason = "setup"             // bundle, dependencies or runner could not be prepared
 	ReasonInstall         Reason = "install"           // the app could not be put on the device
 	ReasonDevice          Reason = "device"            // the device broke or went away
-	ReasonKilled          Reason = "killed"            // a signal that was not ours, or exit code 75
+	ReasonKilled          Reason = "killed"            // a signal that was not ours
+	ReasonInfrastructure  Reason = "infrastructure"    // the runner said so itself: exit code 75 (EX_TEMPFAIL)
 	ReasonAgentLost       Reason = "agent_lost"        // the agent was not heard of for a lease TTL
 	ReasonAgentReturned   Reason = "agent_returned"    // the agent gave the job back
 	ReasonOfferExpired    Reason = "offer_expired"     // the agent never started the job

@@ -196,7 +196,7 @@ func TestVerdictsOfExec(t *testing.T) {
 	}{
 		{"exit0", []string{"exit 0"}, qgjob.OutcomePassed, "", 0},
 		{"exit1", []string{"exit 1"}, qgjob.OutcomeFailed, qgjob.ReasonExit, 0},
-		{"exit75", []string{"exit 75"}, qgjob.OutcomeErrored, qgjob.ReasonKilled, 0},
+		{"exit75", []string{"exit 75"}, qgjob.OutcomeErrored, qgjob.ReasonInfrastructure, 0},
 		{"signal", []string{"die"}, qgjob.OutcomeErrored, qgjob.ReasonKilled, 0},
 		{"junit", []string{"report r.xml " + passing}, qgjob.OutcomePassed, "", 1},
 		{"junits", []string{"report a.xml " + passing, "report b.xml " + passing}, qgjob.OutcomePassed, "", 2},

@@ -62,7 +62,7 @@ func (s *slot) readmit(ctx context.Context, err error) error {
 		return context.Cause(s.ctx)
 	case qgjob.CodeAgentBusy:
 		// A lease that this slot does not hold any more; naming none gives it back.
-		s.goodbye()
+		s.goodbye(false)
 		return pause(ctx, spread(emptyPause))
 	}
 	return err
@@ -116,14 +116,15 @@ func (s *slot) take(res *qgjob.ClaimResponse) {
 }
 
 // goodbye tells the server that this agent holds nothing, so that an offer
-// whose answer never arrived goes back at once and not after its time.
-func (s *slot) goodbye() {
+// whose answer never arrived goes back at once and not after its time. An
+// agent that is leaving is offline at once.
+func (s *slot) goodbye(leaving bool) {
 	if leases := s.held.list(); len(leases) > 0 {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), 2*time.Second)
 	defer cancel()
-	_, err := s.once.Renew(ctx, s.id, qgjob.RenewRequest{Incarnation: s.me.incarnation, Leases: []qgjob.LeaseID{}})
+	_, err := s.once.Renew(ctx, s.id, qgjob.RenewRequest{Incarnation: s.me.incarnation, Leases: []qgjob.LeaseID{}, Leaving: leaving})
 	if err != nil && !errors.Is(err, context.DeadlineExceeded) {
 		s.log.Debug("goodbye", "error", err)
 	}

@@ -263,7 +263,10 @@ func (a *attempt) test(task runner.Task, command proc.Command) {
 	a.done.Tests, a.left = verdict.Tests, verdict.Attachments
 	took := result.Ended.Sub(result.Started)
 	a.done.TestMS = took.Milliseconds()
-	a.slot.brief.Store(took < brief)
+	a.slot.brief.Store(result.End == proc.Exited && took < brief)
+	if result.End == proc.NotStarted {
+		a.log.note("%v", result.Err)
+	}
 	if result.End == proc.Exited {
 		a.done.ExitCode = &result.ExitCode
 	}

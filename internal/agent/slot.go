@@ -37,7 +37,7 @@ type slot struct {
 	// a renewal that does not name them would give them back.
 	gate sync.Mutex
 
-	ctx       context.Context // ends when tests must stop: errLeaving or errSuperseded
+	ctx       context.Context // ends when tests must stop: errLeaving, or the refusal that named a newer incarnation
 	supersede context.CancelCauseFunc
 
 	mu      sync.Mutex
@@ -106,7 +106,7 @@ func (s *slot) serve() error {
 	err := s.claimLoop(claims)
 	renewed()
 	renewals.Wait()
-	s.goodbye()
+	s.goodbye(true)
 	return s.left(err)
 }
 

@@ -44,7 +44,7 @@ func TestAppendWhole(t *testing.T) {
 func TestAppendRefusedBeforeWriting(t *testing.T) {
 	dir := t.TempDir()
 	f := open(t, dir)
-	sum := SumOf([]byte("x"))
+	sum := sumOf([]byte("x"))
 	for _, c := range []struct {
 		name          string
 		offset, total int64
@@ -72,7 +72,7 @@ func TestAppendRefusedBeforeWriting(t *testing.T) {
 func TestAppendWrongOffset(t *testing.T) {
 	f := open(t, t.TempDir())
 	data := []byte("0123456789")
-	sum := SumOf(data)
+	sum := sumOf(data)
 	if n, done, err := f.Append(sum, 0, 10, bytes.NewReader(data[:4])); n != 4 || done || err != nil {
 		t.Fatalf("first part = %d, %v, %v", n, done, err)
 	}
@@ -97,7 +97,7 @@ func TestAppendWrongOffset(t *testing.T) {
 func TestAppendResumesAfterCutAndReopen(t *testing.T) {
 	dir := t.TempDir()
 	data := bytes.Repeat([]byte("0123456789abcdef"), 10_000)
-	sum, total := SumOf(data), int64(len(data))
+	sum, total := sumOf(data), int64(len(data))
 	var received int64
 	for cut := int64(50_000); ; cut += 50_000 {
 		f, err := OpenFolder(dir, Limits{MaxSize: testMax})
@@ -136,7 +136,7 @@ func TestAppendResumesAfterCutAndReopen(t *testing.T) {
 func TestAppendWrongSum(t *testing.T) {
 	dir := t.TempDir()
 	f := open(t, dir)
-	said, got := SumOf([]byte("promised")), SumOf([]byte("delivery"))
+	said, got := sumOf([]byte("promised")), sumOf([]byte("delivery"))
 	n, done, err := f.Append(said, 0, 8, strings.NewReader("delivery"))
 	wantKind(t, err, qgjob.KindInvalid, string(said), string(got))
 	if n != 0 || done {
@@ -150,7 +150,7 @@ func TestAppendWrongSum(t *testing.T) {
 
 func TestAppendMoreThanAnnounced(t *testing.T) {
 	f := open(t, t.TempDir())
-	sum := SumOf([]byte("abcdef"))
+	sum := sumOf([]byte("abcdef"))
 	if _, _, err := f.Append(sum, 0, 6, strings.NewReader("abc")); err != nil {
 		t.Fatal(err)
 	}
@@ -168,7 +168,7 @@ func TestAppendMoreThanAnnounced(t *testing.T) {
 func TestAppendOtherTotal(t *testing.T) {
 	f := open(t, t.TempDir())
 	data := []byte("honest")
-	sum := SumOf(data)
+	sum := sumOf(data)
 	if _, _, err := f.Append(sum, 0, 1000, strings.NewReader(strings.Repeat("liar", 100))); err != nil {
 		t.Fatal(err)
 	}
@@ -210,7 +210,7 @@ func TestConcurrentUploadsOfOneSum(t *testing.T) {
 	for i := range data {
 		data[i] = byte(i * i >> 3)
 	}
-	sum, total := SumOf(data), int64(len(data))
+	sum, total := sumOf(data), int64(len(data))
 	var wg sync.WaitGroup
 	for client := range 12 {
 		wg.Go(func() {
@@ -263,7 +263,7 @@ func TestAppendAnyParts(t *testing.T) {
 		}
 		defer f.Close()
 		data := rapid.SliceOfN(rapid.Byte(), 0, 200).Draw(rt, "data")
-		sum, total := SumOf(data), int64(len(data))
+		sum, total := sumOf(data), int64(len(data))
 		var have int64
 		for done := false; !done; {
 			offset := have

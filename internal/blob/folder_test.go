@@ -28,7 +28,7 @@ func open(t *testing.T, dir string) *Folder {
 
 func mustAppend(t *testing.T, f *Folder, data []byte) qgjob.Sum {
 	t.Helper()
-	sum := SumOf(data)
+	sum := sumOf(data)
 	n, done, err := f.Append(sum, 0, int64(len(data)), bytes.NewReader(data))
 	if err != nil || !done || n != int64(len(data)) {
 		t.Fatalf("Append = %d, %v, %v; want %d, true, nil", n, done, err, len(data))
@@ -139,7 +139,7 @@ func TestPathTricksInSums(t *testing.T) {
 	if err := os.WriteFile(secret, []byte("s"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	good := string(SumOf([]byte("x")))
+	good := string(sumOf([]byte("x")))
 	for _, text := range []string{
 		"", "ab", "../secret", "../../../../etc/passwd", "/etc/passwd", good[:63], good + "0",
 		strings.ToUpper(good), good[:63] + "/", good[:61] + "/..", "..", "partial", good + "\x00",
@@ -169,7 +169,7 @@ func TestShelfIsALinkOutside(t *testing.T) {
 	dir := filepath.Join(base, "blobs")
 	f := open(t, dir)
 	data := []byte("hello")
-	sum := SumOf(data)
+	sum := sumOf(data)
 	if err := os.Mkdir(filepath.Join(base, "outside"), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -214,7 +214,7 @@ func TestSweep(t *testing.T) {
 	f := open(t, dir)
 	now := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
 	age := func(data string, by time.Duration) qgjob.Sum {
-		sum := SumOf([]byte(data))
+		sum := sumOf([]byte(data))
 		if _, _, err := f.Append(sum, 0, int64(len(data)), strings.NewReader(data[:3])); err != nil {
 			t.Fatal(err)
 		}
@@ -254,7 +254,7 @@ func TestTwoFoldersOneDirectory(t *testing.T) {
 	dir := t.TempDir()
 	one, two := open(t, dir), open(t, dir)
 	data := bytes.Repeat([]byte("ab"), 1000)
-	sum := SumOf(data)
+	sum := sumOf(data)
 	body, feed := io.Pipe()
 	errs := make(chan error, 1)
 	go func() {

@@ -29,7 +29,7 @@ func TestDiskFull(t *testing.T) {
 	}
 	defer f.Close()
 	data := bytes.Repeat([]byte("qgjob"), 400_000)
-	sum, total := SumOf(data), int64(len(data))
+	sum, total := sumOf(data), int64(len(data))
 
 	received, done, err := f.Append(sum, 0, total, bytes.NewReader(data))
 	wantKind(t, err, qgjob.KindUnavailable, "no room left", "free space")
@@ -67,7 +67,7 @@ func TestFileSizeLimit(t *testing.T) {
 		}
 		f := open(t, dir)
 		data := make([]byte, 100<<10)
-		received, done, err := f.Append(SumOf(data), 0, int64(len(data)), bytes.NewReader(data))
+		received, done, err := f.Append(sumOf(data), 0, int64(len(data)), bytes.NewReader(data))
 		wantKind(t, err, qgjob.KindUnavailable, "no room left")
 		if done || received != 64<<10 {
 			t.Errorf("received %d, done %v", received, done)
@@ -87,7 +87,7 @@ func TestFileSizeLimit(t *testing.T) {
 	// This process has no limit, and goes on where the other was stopped.
 	f := open(t, dir)
 	data := make([]byte, 100<<10)
-	_, done, err := f.Append(SumOf(data), 64<<10, int64(len(data)), bytes.NewReader(data[64<<10:]))
+	_, done, err := f.Append(sumOf(data), 64<<10, int64(len(data)), bytes.NewReader(data[64<<10:]))
 	if err != nil || !done {
 		t.Errorf("resume = %v, %v", done, err)
 	}
@@ -97,7 +97,7 @@ func TestFileSizeLimit(t *testing.T) {
 // next process, the lock is free, and the blob can be finished.
 func TestKilledUploaderLeavesAResumableUpload(t *testing.T) {
 	data := bytes.Repeat([]byte("0123456789"), 10_000)
-	sum, total := SumOf(data), int64(len(data))
+	sum, total := sumOf(data), int64(len(data))
 	const killed = "QGJOB_TEST_BLOB_KILLED"
 	if dir := os.Getenv(killed); dir != "" {
 		body := io.MultiReader(bytes.NewReader(data[:60_000]), dies{})

@@ -18,11 +18,11 @@ func TestPut(t *testing.T) {
 	f := open(t, dir)
 	for _, data := range [][]byte{nil, []byte("a"), bytes.Repeat([]byte("b"), testMax)} {
 		sum, size, err := f.Put(iotest.OneByteReader(bytes.NewReader(data[:min(len(data), 100)])))
-		if err != nil || size != int64(min(len(data), 100)) || sum != SumOf(data[:min(len(data), 100)]) {
+		if err != nil || size != int64(min(len(data), 100)) || sum != sumOf(data[:min(len(data), 100)]) {
 			t.Errorf("Put = %s, %d, %v", sum, size, err)
 		}
 		sum, size, err = f.Put(bytes.NewReader(data))
-		if err != nil || size != int64(len(data)) || sum != SumOf(data) {
+		if err != nil || size != int64(len(data)) || sum != sumOf(data) {
 			t.Errorf("Put of %d bytes = %s, %d, %v", len(data), sum, size, err)
 		}
 		if !bytes.Equal(content(t, f, sum), data) {
@@ -118,7 +118,7 @@ func TestUploadHealsACutBlob(t *testing.T) {
 	data := []byte("0123456789")
 	for name, send := range map[string]func(*Folder) error{
 		"append": func(f *Folder) error {
-			_, _, err := f.Append(SumOf(data), 0, 10, bytes.NewReader(data))
+			_, _, err := f.Append(sumOf(data), 0, 10, bytes.NewReader(data))
 			return err
 		},
 		"put": func(f *Folder) error { _, _, err := f.Put(bytes.NewReader(data)); return err },

@@ -1,19 +1,11 @@
 package blob
 
 import (
-	"crypto/sha256"
 	"encoding/hex"
 	"hash"
 
 	"github.com/qualgent/qgjob"
 )
-
-// SumOf returns the SHA-256 (FIPS 180-4) of bytes held in memory: the name
-// under which a Folder keeps them.
-func SumOf(b []byte) qgjob.Sum {
-	digest := sha256.Sum256(b)
-	return qgjob.Sum(hex.EncodeToString(digest[:]))
-}
 
 func sumFrom(h hash.Hash) qgjob.Sum { return qgjob.Sum(hex.EncodeToString(h.Sum(nil))) }
 

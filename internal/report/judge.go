@@ -92,7 +92,7 @@ func (e Evidence) judge() Verdict {
 		return Verdict{qgjob.OutcomeErrored, qgjob.ReasonKilled, "the test runner was killed by " + orDefault(e.Signal, "a signal") + ", which the agent did not send"}
 	case EndExited:
 		if e.ExitCode == exitTempFail {
-			return Verdict{qgjob.OutcomeErrored, qgjob.ReasonKilled, "the test runner left with code 75: its surroundings broke (EX_TEMPFAIL)"}
+			return Verdict{qgjob.OutcomeErrored, qgjob.ReasonInfrastructure, "the test runner left with code 75: its surroundings broke (EX_TEMPFAIL)"}
 		}
 		if e.ReportExpected {
 			return e.judgeReport()

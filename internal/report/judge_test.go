@@ -210,12 +210,12 @@ var verdicts = []struct {
 	{
 		"code 75",
 		Evidence{Ended: EndExited, ExitCode: 75, Report: of(pass), ReportExpected: true},
-		qgjob.OutcomeErrored, qgjob.ReasonKilled, "code 75",
+		qgjob.OutcomeErrored, qgjob.ReasonInfrastructure, "code 75",
 	},
 	{
 		"code 75 of exec",
 		Evidence{Ended: EndExited, ExitCode: 75},
-		qgjob.OutcomeErrored, qgjob.ReasonKilled, "code 75",
+		qgjob.OutcomeErrored, qgjob.ReasonInfrastructure, "code 75",
 	},
 
 	{

@@ -136,6 +136,7 @@ func TestPrice(t *testing.T) {
 			w.group(3, ofOrg("modest"))
 			w.st.SetOrg(Org{ID: "o", Used: Usage{Seconds: 10, At: 1000}})
 		}, 1000 * 60 * 1 / 2.0},
+		{"an org that used as much does", dear(0), func(w *world) { w.group(3, ofOrg("equal")) }, 1000 * 60 * 1 / 2.0},
 		{"a full fleet", dear(1), func(w *world) { w.st.Arrive(1000, 1e9, 5) }, 1000 * 60 * maxLoad / (1 - maxLoad) / 2},
 		{"a fleet full of urgent work", dear(1), func(w *world) { w.st.Arrive(1000, 1e9, 6) }, 1000 * 60 * 1.5 * maxLoad / (1 - maxLoad) / 2},
 		{"all work at priority 1, own too", dear(1), func(w *world) { w.group(1, priority(1)); w.st.Arrive(1000, 1e9, 1) }, 1000 * 60 * maxLoad / (1 - maxLoad) / 2},

@@ -48,26 +48,26 @@ func (s *Server) blobRoutes() []route {
 func (s *Server) blobAppend(w http.ResponseWriter, r *http.Request) {
 	sum, err := qgjob.ParseSum(r.PathValue("sha256"))
 	if err != nil {
-		writeProblem(w, r, err)
+		s.writeProblem(w, r, err)
 		return
 	}
 	offset, err := headerNumber(r, "Upload-Offset")
 	if err != nil {
-		writeProblem(w, r, err)
+		s.writeProblem(w, r, err)
 		return
 	}
 	total, err := headerNumber(r, "Upload-Length")
 	if err != nil {
-		writeProblem(w, r, err)
+		s.writeProblem(w, r, err)
 		return
 	}
 	if total > qgjob.MaxAppBuild {
-		writeProblem(w, r, &qgjob.Error{Kind: qgjob.KindInvalid, Code: qgjob.CodeTooLarge, Field: "header.Upload-Length",
+		s.writeProblem(w, r, &qgjob.Error{Kind: qgjob.KindInvalid, Code: qgjob.CodeTooLarge, Field: "header.Upload-Length",
 			Message: fmt.Sprintf("Upload-Length is %d bytes; allowed: %d", total, int64(qgjob.MaxAppBuild))})
 		return
 	}
 	if offset <= total && r.ContentLength > total-offset {
-		writeProblem(w, r, qgjob.Invalid("header.Upload-Length", fmt.Sprintf("%d bytes from %d on are more than the %d announced", r.ContentLength, offset, total)))
+		s.writeProblem(w, r, qgjob.Invalid("header.Upload-Length", fmt.Sprintf("%d bytes from %d on are more than the %d announced", r.ContentLength, offset, total)))
 		return
 	}
 	body := &steadyBody{r: r.Body}
@@ -78,7 +78,7 @@ func (s *Server) blobAppend(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.CopyN(io.Discard, body, unwantedBody)
 	}
 	if err != nil {
-		writeProblem(w, r, err)
+		s.writeProblem(w, r, err)
 		return
 	}
 	answerJSON(w, qgjob.BlobInfo{SHA256: sum, Complete: done, Received: received})
@@ -145,7 +145,7 @@ func (w *patientWriter) Write(p []byte) (n int, err error) {
 func (s *Server) blobBytes(w http.ResponseWriter, r *http.Request) {
 	sum, err := qgjob.ParseSum(r.PathValue("sha256"))
 	if err != nil {
-		writeProblem(w, r, err)
+		s.writeProblem(w, r, err)
 		return
 	}
 	s.serveBlob(w, r, sum, string(sum), "application/octet-stream")
@@ -156,12 +156,12 @@ func (s *Server) blobBytes(w http.ResponseWriter, r *http.Request) {
 func (s *Server) artifactBytes(w http.ResponseWriter, r *http.Request) {
 	id, err := qgjob.ParseLeaseID(r.PathValue("lease_id"))
 	if err != nil {
-		writeProblem(w, r, err)
+		s.writeProblem(w, r, err)
 		return
 	}
 	a, err := s.Store.Artifact(r.Context(), id, r.PathValue("name"))
 	if err != nil {
-		writeProblem(w, r, err)
+		s.writeProblem(w, r, err)
 		return
 	}
 	s.serveBlob(w, r, a.SHA256, path.Base(a.Name), a.ContentType)
@@ -173,7 +173,7 @@ func (s *Server) artifactBytes(w http.ResponseWriter, r *http.Request) {
 func (s *Server) serveBlob(w http.ResponseWriter, r *http.Request, sum qgjob.Sum, name, contentType string) {
 	file, _, err := s.Blobs.Open(sum)
 	if err != nil {
-		writeProblem(w, r, err)
+		s.writeProblem(w, r, err)
 		return
 	}
 	defer file.Close()

@@ -54,7 +54,7 @@ func (p *problemError) ContentType(string) string { return problemType }
 
 const problemType = "application/problem+json"
 
-// retryAfter is what an unavailable server asks its callers to wait.
+// retryAfterSeconds is what an unavailable server asks its callers to wait.
 const retryAfterSeconds = 1
 
 // statusOf is the one map from an error to an HTTP status; the client reads
@@ -154,12 +154,6 @@ func (s *Server) writeProblem(w http.ResponseWriter, r *http.Request, err error)
 	w.Header().Del("Content-Length")
 	w.WriteHeader(p.Status)
 	_ = json.NewEncoder(w).Encode(p.problem) // the client is gone, or has its answer
-}
-
-// writeProblem answers with an error, as problem+json. It finds the server
-// that answers in the request's context.
-func writeProblem(w http.ResponseWriter, r *http.Request, err error) {
-	serverOf(r.Context()).writeProblem(w, r, err)
 }
 
 func init() {

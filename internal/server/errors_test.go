@@ -44,7 +44,7 @@ func TestProblemOf(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			w := httptest.NewRecorder()
-			writeProblem(w, httptest.NewRequest("GET", "/", nil), test.err)
+			nobody.writeProblem(w, httptest.NewRequest("GET", "/", nil), test.err)
 			if got := strings.TrimSpace(w.Body.String()); got != "{"+test.want+"}" {
 				t.Errorf("body\n     %s\nwant {%s}", got, test.want)
 			}

@@ -25,7 +25,13 @@ func (s *Server) healthRoutes() []route {
 		{Method: http.MethodGet, Pattern: "/healthz", Scope: scopeNone, Handler: func(w http.ResponseWriter, _ *http.Request) {
 			answerJSON(w, healthAnswer{"ok"})
 		}},
-		{Method: http.MethodGet, Pattern: "/readyz", Scope: scopeNone, Handler: ready.answer},
+		{Method: http.MethodGet, Pattern: "/readyz", Scope: scopeNone, Handler: func(w http.ResponseWriter, r *http.Request) {
+			if err := ready.now(r.Context()); err != nil {
+				s.writeProblem(w, r, err)
+				return
+			}
+			answerJSON(w, healthAnswer{"ready"})
+		}},
 	}
 }
 
@@ -46,14 +52,6 @@ type readiness struct {
 	mu    sync.Mutex
 	at    time.Time
 	err   error
-}
-
-func (c *readiness) answer(w http.ResponseWriter, r *http.Request) {
-	if err := c.now(r.Context()); err != nil {
-		writeProblem(w, r, err)
-		return
-	}
-	answerJSON(w, healthAnswer{"ready"})
 }
 
 func (c *readiness) now(ctx context.Context) error {

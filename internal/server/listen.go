@@ -4,11 +4,9 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
-	"net/netip"
 	"time"
 
 	"github.com/qualgent/qgjob"
@@ -52,38 +50,4 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener, secure *tls.Config)
 	}
 	<-served //nolint:errcheck // http.ErrServerClosed, as asked for
 	return err
-}
-
-// CheckListen refuses (invalid) to be reachable from other machines without
-// TLS and a token, unless insecure says that this is meant.
-func CheckListen(addr string, secure, token, insecure bool) error {
-	host, _, err := net.SplitHostPort(addr)
-	if err != nil {
-		e := qgjob.Invalid("listen", fmt.Sprintf("--listen %q is not HOST:PORT", addr))
-		e.Hint = "such as 127.0.0.1:8000"
-		return e
-	}
-	if insecure || loopback(host) || (secure && token) {
-		return nil
-	}
-	missing := "--tls-cert, --tls-key and --token-file"
-	switch {
-	case secure:
-		missing = "--token-file"
-	case token:
-		missing = "--tls-cert and --tls-key"
-	}
-	e := qgjob.Invalid("listen", fmt.Sprintf("--listen %s can be reached from other machines, which needs %s", addr, missing))
-	e.Hint = "give them, listen on 127.0.0.1, or say --insecure"
-	return e
-}
-
-// loopback reports whether a host is this machine only. Names other than
-// localhost are not looked up: what they mean may change.
-func loopback(host string) bool {
-	if host == "localhost" {
-		return true
-	}
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.Unmap().IsLoopback()
 }

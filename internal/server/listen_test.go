@@ -19,51 +19,6 @@ import (
 	"github.com/qualgent/qgjob"
 )
 
-func TestCheckListen(t *testing.T) {
-	for _, test := range []struct {
-		addr                    string
-		secure, token, insecure bool
-		refused                 []string // words of the message; nil: let through
-	}{
-		{"127.0.0.1:8000", false, false, false, nil},
-		{"127.8.9.1:8000", false, false, false, nil},
-		{"[::1]:8000", false, false, false, nil},
-		{"[::ffff:127.0.0.1]:8000", false, false, false, nil},
-		{"localhost:0", false, false, false, nil},
-		{"0.0.0.0:8000", false, false, false, []string{"--tls-cert", "--tls-key", "--token-file", "0.0.0.0:8000"}},
-		{":8000", false, false, false, []string{"--tls-cert", "--token-file"}},
-		{"[::]:8000", false, false, false, []string{"--tls-cert", "--token-file"}},
-		{"10.0.0.7:8000", true, false, false, []string{"--token-file"}},
-		{"10.0.0.7:8000", false, true, false, []string{"--tls-cert", "--tls-key"}},
-		{"10.0.0.7:8000", true, true, false, nil},
-		{"0.0.0.0:8000", false, false, true, nil},
-		{"example.com:8000", false, false, false, []string{"--tls-cert"}},
-		{"localhost.evil.example:8000", false, false, false, []string{"--tls-cert"}},
-		{"127.0.0.1", false, false, false, []string{"HOST:PORT"}},
-		{"", false, false, true, []string{"HOST:PORT"}},
-	} {
-		err := CheckListen(test.addr, test.secure, test.token, test.insecure)
-		if test.refused == nil {
-			if err != nil {
-				t.Errorf("%+v: %v", test, err)
-			}
-			continue
-		}
-		if qgjob.KindOf(err) != qgjob.KindInvalid {
-			t.Errorf("%+v: %v; want a refusal", test, err)
-			continue
-		}
-		for _, word := range test.refused {
-			if !strings.Contains(err.Error(), word) {
-				t.Errorf("%q does not name %s", err, word)
-			}
-		}
-		if test.secure && strings.Contains(strings.TrimSuffix(err.Error(), "--insecure)"), "--tls-cert") {
-			t.Errorf("%q asks for what is given", err)
-		}
-	}
-}
-
 // Shutting down ends a waiting claim at once, without offers, and lets no
 // claim happen after it.
 func TestShutdownEndsPolls(t *testing.T) {

@@ -70,7 +70,7 @@ type liveLog struct {
 func (s *Server) logEvents(w http.ResponseWriter, r *http.Request) {
 	live := &liveLog{s: s, quit: func() {}}
 	if err := live.begin(r); err != nil {
-		writeProblem(w, r, err)
+		s.writeProblem(w, r, err)
 		return
 	}
 	runs, cancel := s.Hub.SubscribeRun(live.job.RunID)

@@ -13,18 +13,18 @@ import (
 func (s *Server) jobLog(w http.ResponseWriter, r *http.Request) {
 	q, err := readLogQuery(r)
 	if err != nil {
-		writeProblem(w, r, err)
+		s.writeProblem(w, r, err)
 		return
 	}
 	a, err := s.logAttempt(r.Context(), q)
 	switch {
 	case err != nil:
-		writeProblem(w, r, err)
+		s.writeProblem(w, r, err)
 		return
 	case q.offset > a.LogBytes && !q.follow:
 		e := qgjob.Conflict(qgjob.CodeOffset, "the log of attempt %d of %s is %d bytes long, not %d", a.Number, q.job, a.LogBytes, q.offset)
 		e.Offset = a.LogBytes
-		writeProblem(w, r, e)
+		s.writeProblem(w, r, e)
 		return
 	}
 	h := w.Header()

@@ -60,12 +60,12 @@ func (s *Server) picture(a qgjob.Artifact) []byte {
 func (s *Server) writeResult(w http.ResponseWriter, r *http.Request, write func(io.Writer, qgjob.Run, []report.JobReport) error, kind, policy string) {
 	id, err := qgjob.ParseRunID(r.PathValue("run_id"))
 	if err != nil {
-		writeProblem(w, r, err)
+		s.writeProblem(w, r, err)
 		return
 	}
 	run, jobs, err := s.jobReports(r.Context(), id)
 	if err != nil {
-		writeProblem(w, r, err)
+		s.writeProblem(w, r, err)
 		return
 	}
 	h := w.Header()

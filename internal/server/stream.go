@@ -135,12 +135,12 @@ func (p *pulse) wait(ctx context.Context, out *sse, bells ...<-chan struct{}) (m
 func (s *Server) runEvents(w http.ResponseWriter, r *http.Request) {
 	id, err := qgjob.ParseRunID(r.PathValue("run_id"))
 	if err != nil {
-		writeProblem(w, r, err)
+		s.writeProblem(w, r, err)
 		return
 	}
 	after, err := lastEvent(r)
 	if err != nil {
-		writeProblem(w, r, err)
+		s.writeProblem(w, r, err)
 		return
 	}
 	rings, cancel := s.Hub.SubscribeRun(id)
@@ -148,12 +148,12 @@ func (s *Server) runEvents(w http.ResponseWriter, r *http.Request) {
 	// The run is read first: if it has ended by then, its last event is there.
 	run, err := s.Store.Run(r.Context(), id)
 	if err != nil {
-		writeProblem(w, r, err)
+		s.writeProblem(w, r, err)
 		return
 	}
 	first, err := s.Store.Events(r.Context(), id, after, qgjob.MaxPage)
 	if err != nil {
-		writeProblem(w, r, err)
+		s.writeProblem(w, r, err)
 		return
 	}
 	if len(first) == 0 && run.FinishedAt != nil {

@@ -57,6 +57,11 @@ func (s *Store) Renew(ctx context.Context, id qgjob.AgentID, req qgjob.RenewRequ
 				return err
 			}
 		}
+		if req.Leaving && len(req.Leases) == 0 {
+			a.online = false
+			t.saveAgent(a)
+			t.note.Agents = true
+		}
 		return nil
 	})
 	return resp, err

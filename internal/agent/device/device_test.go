@@ -285,7 +285,7 @@ func TestNoneCountsSwitches(t *testing.T) {
 	ensure(t, NewNone(dir), bare("o", "v1"), qgjob.InstallAvoided)
 	ensure(t, d, bare("o", "v2"), qgjob.InstallDone)
 	ensure(t, d, bare("other", "v2"), qgjob.InstallDone)
-	if env := d.Env(bare("other", "v2")); len(env) != 0 {
+	if env := d.Env(bare("other", "v2")); len(env) != 1 || env[0] != "QGJOB_APP_PATH=" {
 		t.Errorf("env %v", env)
 	}
 	b := rawBuild(t, "v2", "../..//My App.apk", []byte("apk"))

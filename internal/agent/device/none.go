@@ -80,10 +80,11 @@ func (n *None) Installed() *qgjob.Installed {
 	return &held
 }
 
-// Env gives QGJOB_APP_PATH, the build's file, when there is one.
+// Env gives QGJOB_APP_PATH, the build's file; empty when there is none, so
+// that programs may read it without asking whether it is set.
 func (n *None) Env(b Build) []string {
 	if b.File == "" || n.held == nil {
-		return nil
+		return []string{"QGJOB_APP_PATH="}
 	}
 	return []string{"QGJOB_APP_PATH=" + n.path()}
 }
