@@ -281,7 +281,7 @@ func TestAnOpenStreamIsAnAnswer(t *testing.T) {
 		}
 	case err := <-ended:
 		t.Errorf("ended: %v", err)
-	case <-time.After(10 * time.Second):
+	case <-time.After(10 * time.Second): //budget:allow a stream over a real connection is waited for
 		t.Error("nobody was told that the stream is open again")
 	}
 	leave()

@@ -55,7 +55,7 @@ func answers(e qgjob.Explanation) (text string) {
 
 func (w *world) leave() {
 	w.Helper()
-	time.Sleep(time.Hour)
+	w.pass(time.Hour)
 	seen, err := w.s.OnlineAgents(w.ctx)
 	w.ok(err)
 	_, err = w.s.Offline(w.ctx, seen)
@@ -110,7 +110,7 @@ var explainTests = []test{
 		w.equal("answer", words(answers(e), e.Ahead, e.Waiting, e.Able), "a1:agent_busy(job_1) 2 3 1")
 		// The agent is busy for an install and a test of 60 s each, then two tests of 60 s go first.
 		w.equal("soonest", e.Soonest.Sub(time.Now().Truncate(time.Second)), 4*time.Minute)
-		time.Sleep(time.Hour) // it takes longer than was expected
+		w.pass(time.Hour) // it takes longer than was expected
 		w.equal("soonest", w.explain(4).Soonest.Sub(time.Now().Truncate(time.Second)), 2*time.Minute)
 		w.complete(o, qgjob.OutcomePassed)
 	}},
@@ -162,7 +162,7 @@ var explainTests = []test{
 			w.Fatalf("starts at %v, likely %v; it is %v", e.Soonest, e.Likely, time.Now())
 		}
 		w.equal("ahead of job_2: who is in back-off is not", w.explain(2).Ahead, 0)
-		time.Sleep(time.Hour) // nobody has woken it yet
+		w.pass(time.Hour) // nobody has woken it yet
 		e, err = w.s.Explain(w.ctx, 1)
 		w.ok(err)
 		w.says(e, "job_1 waits 0s more before its retry")

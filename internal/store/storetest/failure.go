@@ -72,7 +72,7 @@ var failureTests = []test{
 		w.complete(w.run("a1"), qgjob.OutcomeErrored)
 		w.equal("the next of the group instead", w.end("a1", qgjob.OutcomePassed), "job_2")
 		w.idle("a1")
-		time.Sleep(lease.AvoidFor)
+		w.pass(lease.AvoidFor)
 		w.equal("then it is taken", w.take("a1").Job.JobID, "job_1")
 	}},
 	{"failure/infrastructure has its own budget", func(w *world) {
@@ -139,7 +139,7 @@ var failureTests = []test{
 		done, err := w.s.Timeout(w.ctx, o.LeaseID)
 		w.ok(err)
 		w.equal("before its time", done, false)
-		time.Sleep(time.Until(deadline) + time.Millisecond)
+		w.pass(time.Until(deadline) + time.Millisecond)
 		done, err = w.s.Timeout(w.ctx, o.LeaseID)
 		w.ok(err)
 		w.equal("after it", done, true)
@@ -147,7 +147,7 @@ var failureTests = []test{
 		w.state(1, qgjob.Queued, qgjob.ReasonTimeout)
 		w.wake(time.Minute)
 		o = w.run("a1")
-		time.Sleep(time.Hour)
+		w.pass(time.Hour)
 		_, err = w.s.Timeout(w.ctx, o.LeaseID)
 		w.ok(err)
 		w.state(1, qgjob.Failed, qgjob.ReasonTimeout)

@@ -78,7 +78,7 @@ var historyTests = []test{
 	{"history/by org, by time and by page", func(w *world) {
 		w.register("a1")
 		w.submit(jobs("v1", 2)...)
-		time.Sleep(time.Hour)
+		w.pass(time.Hour)
 		later := time.Now()
 		w.submitFor("globex", jobs("v1", 2)...)
 		w.submit(jobs("v1", 1)...)

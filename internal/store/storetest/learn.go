@@ -13,7 +13,7 @@ func (w *world) teach(id qgjob.AgentID, took map[string]int64) {
 		w.submit(spec("v0", path))
 		w.ran(id, qgjob.OutcomePassed, 1000, took[path]*1000)
 	}
-	time.Sleep(12 * time.Hour) // what the org used is forgotten
+	w.pass(12 * time.Hour) // what the org used is forgotten
 }
 
 func (w *world) paths(order []qgjob.JobID) (paths string) {

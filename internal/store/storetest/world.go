@@ -266,7 +266,7 @@ func (w *world) attempts(id qgjob.JobID) []qgjob.Attempt {
 // wake passes time and lets go what waited for its back-off.
 func (w *world) wake(after time.Duration) int {
 	w.Helper()
-	time.Sleep(after)
+	w.pass(after)
 	n, err := w.s.WakeDelayed(w.ctx)
 	w.ok(err)
 	w.check()
