@@ -28,7 +28,7 @@ func workingDir(dir string) (p project, closing func(), err error) {
 	if err != nil {
 		return p, nil, err
 	}
-	return project{files: root.FS(), dir: dir}, func() { root.Close() }, nil
+	return project{files: root.FS(), dir: dir}, func() { _ = root.Close() }, nil
 }
 
 // expand turns --test values into test paths: globs (** included) into the

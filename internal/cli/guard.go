@@ -20,7 +20,7 @@ func onlyLocal(next http.Handler) http.Handler {
 		w.Header().Set("Content-Type", "application/problem+json")
 		w.Header().Set("Cache-Control", "no-store")
 		w.WriteHeader(http.StatusMisdirectedRequest)
-		io.WriteString(w, misdirected)
+		_, _ = io.WriteString(w, misdirected)
 	})
 }
 

@@ -263,5 +263,5 @@ func (s *screen) draw(keep, region []string) {
 		b.WriteString(l + "\n")
 	}
 	s.drawn = len(region)
-	io.WriteString(s.p.err, b.String())
+	_, _ = io.WriteString(s.p.err, b.String())
 }

@@ -102,12 +102,12 @@ func (a *app) openServer(ctx context.Context, o *serverOptions, log *slog.Logger
 	if r.token, err = o.token(a); err != nil {
 		return nil, err
 	}
-	if r.listener, err = o.open(); err != nil {
+	if r.listener, err = o.open(ctx); err != nil {
 		return nil, err
 	}
 	defer func() {
 		if err != nil {
-			r.listener.Close()
+			_ = r.listener.Close()
 		}
 	}()
 	hub := server.NewHub()
@@ -117,7 +117,7 @@ func (a *app) openServer(ctx context.Context, o *serverOptions, log *slog.Logger
 	}
 	defer func() {
 		if err != nil {
-			r.store.Close()
+			_ = r.store.Close()
 		}
 	}()
 	blobs, err := blob.OpenFolder(filepath.Join(dir, "blobs"), blob.Limits{MaxSize: qgjob.MaxAppBuild})
@@ -140,7 +140,7 @@ func (a *app) openServer(ctx context.Context, o *serverOptions, log *slog.Logger
 	return r, nil
 }
 
-func (o *serverOptions) open() (net.Listener, error) {
+func (o *serverOptions) open(ctx context.Context) (net.Listener, error) {
 	var config *tls.Config
 	if o.tlsCert != "" {
 		pair, err := tls.LoadX509KeyPair(o.tlsCert, o.tlsKey)
@@ -149,7 +149,7 @@ func (o *serverOptions) open() (net.Listener, error) {
 		}
 		config = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}
 	}
-	l, err := net.Listen("tcp", o.listen)
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", o.listen)
 	if err != nil {
 		return nil, &qgjob.Error{Kind: qgjob.KindUnavailable, Message: "cannot listen on " + o.listen, Err: errors.Unwrap(err), Hint: "does another server run there? name another address with --listen"}
 	}
@@ -195,7 +195,7 @@ func (r *running) serve(ctx context.Context) error {
 	grace, stop := context.WithTimeout(context.WithoutCancel(ctx), shutdownWithin)
 	defer stop()
 	if e := r.http.Shutdown(grace); e != nil {
-		r.http.Close()
+		_ = r.http.Close()
 	}
 	looping.Wait()
 	return errors.Join(err, loopErr, r.store.Close())

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -109,7 +110,7 @@ func TestAnInterruptedSubmitGivesUp(t *testing.T) {
 				return test.late, test.err
 			})
 			got, err := submit(t.Context())
-			if got.RunID != test.late.RunID || err != test.err || time.Since(begin) != test.after {
+			if got.RunID != test.late.RunID || !errors.Is(err, test.err) || time.Since(begin) != test.after {
 				t.Errorf("%s: %+v %v after %v", test.name, got, err, time.Since(begin))
 			}
 			if left := len(stops.take()); (left == 1) != (err == nil) {

@@ -71,8 +71,8 @@ func (a *app) packBundle(ctx context.Context, dir string) (_ *packed, err error)
 }
 
 func (p *packed) remove() {
-	p.Close()
-	os.Remove(p.Name())
+	_ = p.Close()
+	_ = os.Remove(p.Name())
 }
 
 // hashed is a file with its SHA-256.
@@ -103,7 +103,7 @@ func openFile(flag, path string, limit int64) (*hashed, error) {
 		n, err = io.Copy(hash, f)
 	}
 	if err != nil {
-		f.Close()
+		_ = f.Close()
 		return nil, err
 	}
 	return &hashed{File: f, sum: qgjob.Sum(hex.EncodeToString(hash.Sum(nil))), size: n}, nil

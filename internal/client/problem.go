@@ -155,7 +155,7 @@ func (c *Client) unreached(err error) *failure {
 	if errors.Is(err, syscall.ECONNREFUSED) {
 		f.unsent = true
 	}
-	f.err = &qgjob.Error{
+	e := &qgjob.Error{
 		Kind:    qgjob.KindUnavailable,
 		Code:    qgjob.CodeUnreachable,
 		Message: "no answer from the server at " + c.base,
@@ -164,9 +164,10 @@ func (c *Client) unreached(err error) *failure {
 	}
 	if certificate(err) {
 		f.transient = false
-		f.err.(*qgjob.Error).Message = "no trusted connection to the server at " + c.base
-		f.err.(*qgjob.Error).Hint = "is its certificate signed by an authority that this machine trusts?"
+		e.Message = "no trusted connection to the server at " + c.base
+		e.Hint = "is its certificate signed by an authority that this machine trusts?"
 	}
+	f.err = e
 	return f
 }
 

@@ -107,7 +107,7 @@ func backoff(r Retry, n int) time.Duration {
 	if n < 30 && base<<n < top {
 		limit = base << n
 	}
-	return rand.N(limit) + 1
+	return rand.N(limit) + 1 //nolint:gosec // a wait to spread callers, nothing to guess
 }
 
 // retryAfter reads the header in both its forms (RFC 9110, 10.2.3); 0 without

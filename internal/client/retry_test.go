@@ -131,7 +131,7 @@ func TestNotify(t *testing.T) {
 		try.again(t.Context(), down, true)
 		try.progress()
 		try.progress()
-		if len(heard) != 3 || heard[0] != io.ErrUnexpectedEOF || heard[2] != nil {
+		if len(heard) != 3 || !errors.Is(heard[0], io.ErrUnexpectedEOF) || heard[2] != nil {
 			t.Errorf("heard %v, want two failures and one success", heard)
 		}
 	})

@@ -31,7 +31,7 @@ func Generate(shape string, seed uint64) (*Workload, error) {
 	if at < 0 {
 		return nil, fmt.Errorf("workload shape %q is unknown; allowed: %s", shape, strings.Join(Shapes, ", "))
 	}
-	m := &maker{r: rand.New(rand.NewPCG(seed, uint64(at))), w: &Workload{Name: shape}}
+	m := &maker{r: rand.New(rand.NewPCG(seed, uint64(at))), w: &Workload{Name: shape}} //nolint:gosec // a workload that its seed repeats
 	m.durations = m.ordinary
 	switch shape {
 	case "nightly":

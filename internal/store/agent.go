@@ -309,6 +309,7 @@ func (s *Store) Agent(ctx context.Context, id qgjob.AgentID) (qgjob.Agent, error
 }
 
 func (s *Store) agents(ctx context.Context, where string, args []any) ([]qgjob.Agent, error) {
+	//nolint:gosec // constants only
 	rows, err := s.read.QueryContext(ctx, `SELECT `+agentColumns+`,
 		COALESCE((SELECT MIN(j.id) FROM jobs j WHERE j.agent_id = a.agent_id AND j.state IN ('assigned', 'running', 'cancelling')), 0),
 		COALESCE((SELECT MIN(j.app_version_id) FROM jobs j WHERE j.agent_id = a.agent_id AND j.state IN ('assigned', 'running', 'cancelling')), '')

@@ -95,7 +95,7 @@ func (s *Store) Artifact(ctx context.Context, id qgjob.LeaseID, name string) (qg
 }
 
 func (s *Store) artifacts(ctx context.Context, tail string, args ...any) ([]qgjob.Artifact, error) {
-	rows, err := s.read.QueryContext(ctx, `SELECT lease_id, name, sha256, size, content_type, created_at FROM artifacts `+tail, args...)
+	rows, err := s.read.QueryContext(ctx, `SELECT lease_id, name, sha256, size, content_type, created_at FROM artifacts `+tail, args...) //nolint:gosec // constants only
 	if err != nil {
 		return nil, unavailable(fmt.Errorf("list artifacts: %w", err))
 	}

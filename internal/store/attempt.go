@@ -113,7 +113,7 @@ func (s *Store) Complete(ctx context.Context, id qgjob.LeaseID, req qgjob.Comple
 			return err
 		}
 		r := lease.Result{Outcome: req.Outcome, Reason: req.Reason, Message: req.Message, Digest: req.Digest}
-		c, err := lease.Complete(j.Job, a, r, t.now, rand.Float64())
+		c, err := lease.Complete(j.Job, a, r, t.now, rand.Float64()) //nolint:gosec // spreads retries, nothing to guess
 		if qgjob.CodeOf(err) == qgjob.CodeStaleLease {
 			stale = err
 			_, err = t.exec(`UPDATE attempts SET refused = $1 WHERE lease_id = $2`, string(req.Outcome)+" "+req.Digest, string(id))

@@ -84,7 +84,7 @@ func (s *Store) SeedGroup(ctx context.Context, version qgjob.AppVersionID, org q
 }
 
 func (s *Store) jobs(ctx context.Context, tail string, args ...any) ([]qgjob.Job, error) {
-	rows, err := s.read.QueryContext(ctx, `SELECT `+jobColumns+` FROM jobs `+tail, args...)
+	rows, err := s.read.QueryContext(ctx, `SELECT `+jobColumns+` FROM jobs `+tail, args...) //nolint:gosec // constants and numbered parameters only
 	if err != nil {
 		return nil, unavailable(fmt.Errorf("list jobs: %w", err))
 	}
@@ -120,7 +120,7 @@ func (s *Store) Runs(ctx context.Context, org qgjob.OrgID, before qgjob.RunID, l
 }
 
 func (s *Store) runs(ctx context.Context, tail string, args ...any) ([]qgjob.Run, error) {
-	rows, err := s.read.QueryContext(ctx, `SELECT `+runColumns+` FROM runs `+tail, args...)
+	rows, err := s.read.QueryContext(ctx, `SELECT `+runColumns+` FROM runs `+tail, args...) //nolint:gosec // constants and numbered parameters only
 	if err != nil {
 		return nil, unavailable(fmt.Errorf("list runs: %w", err))
 	}
