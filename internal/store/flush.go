@@ -231,6 +231,9 @@ func (w *writer) notify(n Note) {
 			w.opts.Log.Error("listener of the store panicked", "panic", r, "stack", string(debug.Stack()))
 		}
 	}()
+	if w.pulse != nil {
+		w.pulse.tell(n)
+	}
 	w.opts.Notify(n)
 }
 

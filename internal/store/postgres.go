@@ -80,12 +80,35 @@ func (s *Store) openPostgres(ctx context.Context, url string) error {
 	s.read.SetMaxOpenConns(postgresReaders)
 	s.read.SetMaxIdleConns(postgresReaders)
 	s.dialect = postgresDialect{}
-	s.writer, err = startWriter(ctx, db, s.dialect, s.opts)
+	if !s.opts.Alone {
+		s.pulse = startPulse(c, s.hear, s.opts.Log)
+	}
+	s.writer, err = startWriter(ctx, db, s.dialect, s.pulse, s.opts)
 	if err != nil {
+		s.stopPulse()
 		return errors.Join(opening(name, err), s.read.Close(), db.Close())
 	}
-	s.close = func() error { return errors.Join(s.read.Close(), s.writer.close(), db.Close()) }
+	s.close = func() error {
+		s.stopPulse()
+		return errors.Join(s.read.Close(), s.writer.close(), db.Close())
+	}
 	return nil
+}
+
+// hear passes on what other servers tell.
+func (s *Store) hear(n Note) {
+	defer func() {
+		if r := recover(); r != nil {
+			s.opts.Log.Error("listener of the store panicked", "panic", r)
+		}
+	}()
+	s.opts.Notify(n)
+}
+
+func (s *Store) stopPulse() {
+	if s.pulse != nil {
+		s.pulse.close()
+	}
 }
 
 // preparePostgres checks the server and migrates the database. Replicas that

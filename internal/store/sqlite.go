@@ -41,7 +41,7 @@ func (s *Store) openSQLite(ctx context.Context, path string) error {
 	s.read.SetMaxOpenConns(readers)
 	s.read.SetMaxIdleConns(readers)
 	s.dialect = sqliteDialect{}
-	s.writer, err = startWriter(ctx, db, s.dialect, s.opts)
+	s.writer, err = startWriter(ctx, db, s.dialect, nil, s.opts)
 	if err != nil {
 		return errors.Join(unavailable(err), s.read.Close(), db.Close())
 	}

@@ -30,20 +30,27 @@ type Options struct {
 	Policy   schedule.Policy // default schedule.DefaultPolicy()
 	// Notify is told what each commit changed, on the writer's goroutine and
 	// before the commit's callers are answered: it must not block. Its panics
-	// are logged.
+	// are logged. What other servers committed comes on another goroutine, and
+	// later.
 	Notify func(Note)
+	// Alone says that no other server has the database open: the store then
+	// does not listen for news from others. What they write is seen still,
+	// only later. SQLite is always alone.
+	Alone bool
 	// Ungrouped gives every operation a transaction of its own. It exists to
 	// be measured against.
 	Ungrouped bool
 	Log       *slog.Logger
 }
 
-// Note is what one commit changed.
+// Note is what one commit changed, or what several of another server did.
 type Note struct {
 	Events []qgjob.Event   // in order
 	Logs   []qgjob.LeaseID // attempts whose log grew
 	Work   bool            // a job began to wait: claims may succeed now
 	Agents bool            // an agent came, went, drained or became free
+	Runs   []qgjob.RunID   // runs that got events of another server, which Events does not have
+	Many   bool            // of another server: any run and any log may have grown
 }
 
 // Store keeps everything that must survive. Its methods may be called from any
@@ -54,6 +61,7 @@ type Store struct {
 	read     *sql.DB
 	writer   *writer
 	close    func() error
+	pulse    *pulse // nil when alone
 	closing  sync.Once
 	closeErr error
 }

@@ -27,6 +27,7 @@ type writer struct {
 	line    line
 	mirror  *mirror       // nil after a rollback, until it is read anew
 	load    schedule.Load // of the mirror that a rollback threw away
+	pulse   *pulse        // to other servers; nil when there are none
 }
 
 // op is one operation: either do, or a submission that is merged with the
@@ -39,8 +40,8 @@ type op struct {
 	answer chan struct{}
 }
 
-func startWriter(ctx context.Context, db *sql.DB, d dialect, opts Options) (*writer, error) {
-	w := &writer{opts: opts, ops: make(chan *op, maxBatch), quit: make(chan struct{}), gone: make(chan struct{}), dialect: d, sharing: d.sharing(), line: line{db: db}}
+func startWriter(ctx context.Context, db *sql.DB, d dialect, p *pulse, opts Options) (*writer, error) {
+	w := &writer{opts: opts, pulse: p, ops: make(chan *op, maxBatch), quit: make(chan struct{}), gone: make(chan struct{}), dialect: d, sharing: d.sharing(), line: line{db: db}}
 	if err := w.try(ctx, nil); err != nil { // reads the mirror
 		return nil, errors.Join(err, w.close())
 	}

@@ -39,6 +39,7 @@ type Cluster struct {
 	durable  bool
 	process  *process
 	names    atomic.Int64
+	template sync.Once
 }
 
 var (
@@ -246,16 +247,34 @@ func (c *Cluster) Exec(database string, statements ...string) error {
 	return errors.Join(err, conn.Close(ctx))
 }
 
-// Database makes a database for one test, a copy of template ("" for an empty
-// one), and gives its URL. It is dropped when the test ends.
-func (c *Cluster) Database(t testing.TB, template string) (url string) {
+// Copy makes a database for one test like Database, with what fill puts into
+// the first: copying it is faster than filling each. Fill runs once; it must
+// leave no connection open, and the first Copy must not be in a bubble.
+func (c *Cluster) Copy(t testing.TB, fill func(url string) error) (url string) {
+	t.Helper()
+	c.template.Do(func() {
+		err := c.Exec("postgres", "CREATE DATABASE filled")
+		if err == nil {
+			err = fill(c.URL("filled"))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	})
+	return c.database(t, "filled")
+}
+
+// Database makes an empty database for one test and gives its URL. It is
+// dropped when the test ends.
+func (c *Cluster) Database(t testing.TB) (url string) {
+	t.Helper()
+	return c.database(t, "template1")
+}
+
+func (c *Cluster) database(t testing.TB, template string) (url string) {
 	t.Helper()
 	name := fmt.Sprintf("test_%d", c.names.Add(1))
-	create := "CREATE DATABASE " + name
-	if template != "" {
-		create += " TEMPLATE " + template
-	}
-	if err := c.Exec("postgres", create); err != nil {
+	if err := c.Exec("postgres", "CREATE DATABASE "+name+" TEMPLATE "+template); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

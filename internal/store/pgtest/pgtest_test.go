@@ -45,7 +45,7 @@ func TestAClusterComesAndGoes(t *testing.T) {
 
 func TestDatabasesAreApart(t *testing.T) {
 	c := Shared(t)
-	a, b := c.Database(t, ""), c.Database(t, "")
+	a, b := c.Database(t), c.Database(t)
 	if a == b {
 		t.Fatalf("one database for two tests: %s", a)
 	}
