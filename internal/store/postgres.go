@@ -120,9 +120,13 @@ func preparePostgres(ctx context.Context, db *sql.DB, name string) (err error) {
 	}
 	defer func() { err = errors.Join(err, conn.Close()) }()
 	var number int
-	var version string
-	if err := conn.QueryRowContext(ctx, `SELECT CAST(current_setting('server_version_num') AS INTEGER), current_setting('server_version')`).Scan(&number, &version); err != nil {
+	var version, readOnly string
+	if err := conn.QueryRowContext(ctx, `SELECT CAST(current_setting('server_version_num') AS INTEGER), current_setting('server_version'), current_setting('transaction_read_only')`).
+		Scan(&number, &version, &readOnly); err != nil {
 		return err
+	}
+	if readOnly == "on" {
+		return &pgconn.PgError{Code: "25006", Message: "transactions are read-only"}
 	}
 	if number < postgresOldest {
 		e := qgjob.Conflict("", "database %s is PostgreSQL %s", name, version)
