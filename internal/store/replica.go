@@ -16,16 +16,50 @@ func (t *tx) catchUp(since int64) error {
 	if err := t.each(`SELECT org_id, weight, quota, vt, vt_at FROM orgs WHERE flush > 0 AND flush > $1`, []any{since}, t.m.readOrg); err != nil {
 		return fmt.Errorf("read changed orgs: %w", err)
 	}
-	// Estimates carry no number: they are looked up anew.
-	t.m.learnt = newLearnt()
+	learnt, err := t.forgetLearnt(since)
+	if err != nil {
+		return fmt.Errorf("read changed averages: %w", err)
+	}
 	if err := t.catchUpGroups(since); err != nil {
 		return fmt.Errorf("read changed groups: %w", err)
 	}
 	if err := t.catchUpAgents(since); err != nil {
 		return fmt.Errorf("read changed agents: %w", err)
 	}
+	for _, org := range learnt {
+		if err := t.followInstalls(org); err != nil {
+			return err
+		}
+	}
 	t.m.flush = t.seen
 	return nil
+}
+
+// forgetLearnt throws away what others may have learnt better, to be looked up
+// anew, and gives the orgs whose installs are expected to take another time.
+// Whatever is learnt changes an average, and that carries the number.
+func (t *tx) forgetLearnt(since int64) (installs []qgjob.OrgID, err error) {
+	tests := false
+	err = t.each(`SELECT org_id, what FROM org_averages WHERE flush > 0 AND flush > $1`, []any{since}, func(rows *sql.Rows) error {
+		var k averageKey
+		if err := rows.Scan(&k.org, &k.what); err != nil {
+			return err
+		}
+		delete(t.m.learnt.averages, k)
+		if k.what == whatInstall {
+			installs = append(installs, k.org)
+		} else {
+			tests = true
+		}
+		return nil
+	})
+	if tests {
+		clear(t.m.learnt.tests)
+	}
+	if len(installs) > 0 {
+		clear(t.m.learnt.installs)
+	}
+	return installs, err
 }
 
 // readOrg takes an org's row; how many jobs it runs is counted by leases.

@@ -43,7 +43,17 @@ func FreshPostgres(t testing.TB) (url string) {
 			return err
 		}
 		return s.Close()
-	})
+	}, `DO $$ DECLARE name TEXT; BEGIN
+		FOR name IN SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename NOT IN ('counters', 'goose_db_version') LOOP
+			EXECUTE 'DELETE FROM ' || name;
+		END LOOP;
+		DELETE FROM counters c WHERE c.name NOT IN ('run', 'job', 'group', 'event', 'flush');
+		UPDATE counters SET value = 0;
+		UPDATE goose_db_version SET version_id = 3 WHERE version_id = 99;
+		IF EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() AND state = 'idle in transaction') THEN
+			RAISE 'a transaction was left open';
+		END IF;
+	END $$`)
 }
 
 func oneJob(org string, priority int) qgjob.SubmitRequest {
