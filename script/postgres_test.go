@@ -93,7 +93,7 @@ func TestTwoServersOnPostgres(t *testing.T) {
 // readiness waits until /readyz answers so.
 func readiness(t *testing.T, base string, status int, words string) {
 	t.Helper()
-	over := time.After(30 * time.Second)
+	over := time.NewTimer(30 * time.Second).C
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {

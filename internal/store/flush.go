@@ -188,6 +188,8 @@ func (w *writer) settle(t *tx, cause error) error {
 	w.forget(t)
 	ctx, cancel := context.WithTimeout(context.Background(), settleWithin)
 	defer cancel()
+	again := time.NewTicker(pauseLeast)
+	defer again.Stop()
 	for {
 		outcome, err := w.ask(ctx, t.name)
 		switch {
@@ -206,7 +208,7 @@ func (w *writer) settle(t *tx, cause error) error {
 		case <-ctx.Done():
 		case <-w.quit:
 			return &unknownError{errors.Join(cause, err)}
-		case <-time.After(100 * time.Millisecond):
+		case <-again.C:
 		}
 	}
 }

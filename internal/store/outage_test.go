@@ -228,7 +228,7 @@ func TestTheDatabaseGoesAwayAndComesBack(t *testing.T) {
 		if err := c.Up(); err != nil {
 			t.Fatal(err)
 		}
-		over := time.After(20 * time.Second)
+		over := time.NewTimer(20 * time.Second).C
 		for tick := time.NewTicker(20 * time.Millisecond); s.Ping(ctx) != nil; {
 			select {
 			case <-tick.C:
@@ -277,7 +277,7 @@ func TestConnectionsDieUnderLoad(t *testing.T) {
 			select {
 			case <-stop:
 				return
-			case <-time.After(time.Duration(rand.IntN(40)) * time.Millisecond):
+			case <-time.NewTimer(time.Duration(rand.IntN(40)) * time.Millisecond).C:
 			}
 			var n int64 // kills its reading connections too, and those of the news
 			if err := list[0].read.QueryRow(`SELECT COUNT(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()`).Scan(&n); err == nil {

@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"context"
+	"flag"
 	"testing"
 
 	"github.com/qualgent/qgjob/internal/store"
@@ -11,6 +12,7 @@ import (
 // TestPostgres holds PostgreSQL against the specification of the store.
 func TestPostgres(t *testing.T) {
 	store.FreshPostgres(t) // starts the cluster outside the suite's bubbles
+	fewer(t, "8")
 	storetest.Run(t, func(t testing.TB) storetest.Database {
 		url := store.FreshPostgres(t)
 		return storetest.Database{
@@ -26,6 +28,21 @@ func TestPostgres(t *testing.T) {
 			Audit: func(ctx context.Context, s *store.Store) error { return s.Audit(ctx) },
 		}
 	})
+}
+
+// fewer has rapid try less here, unless the command line says how much: what
+// goes wrong on both engines is found on SQLite, which is faster.
+func fewer(t *testing.T, checks string) {
+	t.Helper()
+	f := flag.Lookup("rapid.checks")
+	was := f.Value.String()
+	if was != rapidChecks {
+		return
+	}
+	if err := f.Value.Set(checks); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = f.Value.Set(was) })
 }
 
 // TestFaultsOnPostgres repeats what fault_test.go proves of SQLite.

@@ -111,10 +111,9 @@ func (p *pulse) keep(ctx context.Context, what string, loop func(context.Context
 			pause = pauseLeast
 		}
 		p.log.Warn("news between servers are interrupted", "loop", what, "again_in", pause, "error", err)
-		select {
-		case <-ctx.Done():
-		case <-time.After(pause):
-		}
+		over, cancel := context.WithTimeout(ctx, pause)
+		<-over.Done()
+		cancel()
 		pause = min(2*pause, pauseMost)
 	}
 }

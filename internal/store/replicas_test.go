@@ -229,7 +229,7 @@ func TestNewsReachTheOtherReplica(t *testing.T) {
 
 func await(t *testing.T, notes <-chan Note, want func(Note) bool) {
 	t.Helper()
-	over := time.After(20 * time.Second)
+	over := time.NewTimer(20 * time.Second).C
 	for {
 		select {
 		case n := <-notes:

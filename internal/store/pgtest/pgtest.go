@@ -218,10 +218,12 @@ func (c *Cluster) end(how os.Signal) error {
 	if err := c.process.signal(how); err != nil {
 		return err
 	}
+	over := time.NewTimer(stopWithin)
+	defer over.Stop()
 	select {
 	case <-c.process.gone:
 		return nil
-	case <-time.After(stopWithin):
+	case <-over.C:
 		return errors.Join(errors.New("postgres did not stop and was killed"), c.process.signal(os.Kill))
 	}
 }
