@@ -10,7 +10,6 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
-
 )
 
 // callers runs b.N operations on so many goroutines and reports how many a

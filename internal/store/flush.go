@@ -28,7 +28,11 @@ func (w *writer) flush(batch []*op) {
 	if err == nil {
 		return
 	}
-	if len(batch) > 1 && !w.dialect.lost(err) {
+	var unknown *unknownError
+	if errors.As(err, &unknown) {
+		w.opts.Log.Error("nobody knows what became of a commit", "operations", len(batch), "error", err)
+		err = unknown.Unwrap()
+	} else if len(batch) > 1 && !w.dialect.lost(err) {
 		for _, o := range batch {
 			w.flush([]*op{o})
 		}
@@ -186,7 +190,7 @@ func (e *unknownError) Unwrap() error {
 // final: it is free only after the transaction has ended.
 func (w *writer) settle(t *tx, cause error) error {
 	w.forget(t)
-	ctx, cancel := context.WithTimeout(context.Background(), settleWithin)
+	ctx, cancel := context.WithTimeout(context.Background(), w.patience)
 	defer cancel()
 	again := time.NewTicker(pauseLeast)
 	defer again.Stop()

@@ -78,11 +78,14 @@ func TestAConnectionLostInAFlush(t *testing.T) {
 type cutter struct {
 	url  string
 	mode atomic.Int32 // 0: pass everything
+
+	closed atomic.Bool // to new connections
 }
 
 const (
 	cutCommit = 1 // the commit never arrives
 	cutAnswer = 2 // its answer never arrives
+	cutAll    = 3 // its answer never arrives, and nobody gets through any more
 )
 
 func startCutter(t *testing.T, url string) *cutter {
@@ -99,6 +102,10 @@ func startCutter(t *testing.T, url string) *cutter {
 			client, err := l.Accept()
 			if err != nil {
 				return
+			}
+			if c.closed.Load() {
+				_ = client.Close()
+				continue
 			}
 			lines.Go(func() { c.carry(client, server) })
 		}
@@ -141,6 +148,9 @@ func (c *cutter) carry(client net.Conn, server string) {
 			case cutCommit:
 				_ = client.Close()
 				n = 0
+			case cutAll:
+				c.closed.Store(true)
+				mute.Store(true)
 			case cutAnswer:
 				mute.Store(true)
 			}
@@ -195,6 +205,47 @@ func TestALostAnswerToACommit(t *testing.T) {
 		}
 		audit(t, s)
 	}
+}
+
+// TestNobodyKnowsWhatBecameOfACommit: when the database cannot even be asked,
+// the callers hear so, and nothing is done a second time behind their backs.
+func TestNobodyKnowsWhatBecameOfACommit(t *testing.T) {
+	ctx := context.Background()
+	c := startCutter(t, FreshPostgres(t))
+	s := ok[*Store](t)(Open(ctx, c.url, Options{Alone: true}))
+	defer func() { _ = s.Close() }()
+	release := hold(t, s)
+	s.writer.patience = 300 * time.Millisecond
+	c.mode.Store(cutAll)
+	var wg sync.WaitGroup
+	errs := make([]error, 4)
+	for i := range errs {
+		wg.Go(func() { _, errs[i] = s.Submit(ctx, fmt.Sprintf("key-%d", i), oneJob("acme", 5)) })
+		waitQueued(t, s, i+1)
+	}
+	release() // reads only: it ends with ROLLBACK
+	wg.Wait()
+	for _, err := range errs {
+		wantError(t, err, qgjob.KindUnavailable, "before it said", "same Idempotency-Key")
+	}
+	c.closed.Store(false)
+	again := 0
+	for i := range errs {
+		for {
+			resp, err := s.Submit(ctx, fmt.Sprintf("key-%d", i), oneJob("acme", 5))
+			if err == nil {
+				if resp.Repeat {
+					again++
+				}
+				break
+			}
+			wantError(t, err, qgjob.KindUnavailable)
+		}
+	}
+	if runs := ok[[]qgjob.Run](t)(s.Runs(ctx, "", 0, 0)); len(runs) != len(errs) || again != len(errs) {
+		t.Errorf("%d runs, %d of them repeated; %d keys, all committed the first time", len(runs), again, len(errs))
+	}
+	audit(t, s)
 }
 
 // TestTheDatabaseGoesAwayAndComesBack: what is asked meanwhile is refused as

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"sync/atomic"
+	"time"
 
 	"github.com/qualgent/qgjob"
 	"github.com/qualgent/qgjob/internal/schedule"
@@ -13,6 +14,10 @@ import (
 // maxBatch bounds one transaction: beyond some hundred operations a larger
 // one saves no more, and makes its first caller wait for its last.
 const maxBatch = 512
+
+// maxBatchJobs bounds the jobs that one transaction submits, unless one
+// submission alone has more.
+const maxBatchJobs = 20_000
 
 // writer is the one goroutine that writes. It gathers every operation that
 // waits into one transaction and answers each after the shared commit.
@@ -28,6 +33,8 @@ type writer struct {
 	mirror  *mirror       // nil after a rollback, until it is read anew
 	load    schedule.Load // of the mirror that a rollback threw away
 	pulse   *pulse        // to other servers; nil when there are none
+
+	patience time.Duration // for learning what became of a commit
 }
 
 // op is one operation: either do, or a submission that is merged with the
@@ -41,7 +48,7 @@ type op struct {
 }
 
 func startWriter(ctx context.Context, db *sql.DB, d dialect, p *pulse, opts Options) (*writer, error) {
-	w := &writer{opts: opts, pulse: p, ops: make(chan *op, maxBatch), quit: make(chan struct{}), gone: make(chan struct{}), dialect: d, sharing: d.sharing(), line: line{db: db}}
+	w := &writer{opts: opts, pulse: p, patience: settleWithin, ops: make(chan *op, maxBatch), quit: make(chan struct{}), gone: make(chan struct{}), dialect: d, sharing: d.sharing(), line: line{db: db}}
 	if err := w.try(ctx, nil); err != nil { // reads the mirror
 		return nil, errors.Join(err, w.close())
 	}
@@ -112,15 +119,18 @@ func (w *writer) run() {
 // gather takes what waits already; it never waits for more.
 func (w *writer) gather(first *op) []*op {
 	batch := []*op{}
-	limit := maxBatch
+	limit, jobs := maxBatch, 0
 	if w.opts.Ungrouped {
 		limit = 1
 	}
 	for o := first; ; {
 		if o.taken.CompareAndSwap(false, true) {
 			batch = append(batch, o)
+			if o.submit != nil {
+				jobs += len(o.submit.req.Jobs)
+			}
 		}
-		if len(batch) >= limit {
+		if len(batch) >= limit || jobs >= maxBatchJobs {
 			return batch
 		}
 		select {
