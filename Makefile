@@ -9,6 +9,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 BUILD := CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X github.com/qualgent/qgjob/internal/cli.Version=$(VERSION)"
 GOTEST := go run ./script/check/gotest
 BROWSER := QGJOB_REQUIRE_BROWSER=1 QGJOB_CHROMIUM="$$(script/setup/chromium)"
+POSTGRES := QGJOB_REQUIRE_POSTGRES=1 QGJOB_POSTGRES="$$(script/setup/postgres)"
 BENCH ?= .
 LINT := .bin/golangci-lint
 ACTIONLINT := .bin/actionlint
@@ -29,19 +30,23 @@ setup: ## install what demo and test need: npm packages, a Chromium
 	@script/setup/npm
 	@script/setup/chromium >/dev/null
 
+.PHONY: setup-postgres
+setup-postgres:
+	@script/setup/postgres >/dev/null
+
 .PHONY: demo
 demo: setup build ## run real tests of two app versions on this machine and show the results
 	@QGJOB_CHROMIUM="$$(script/setup/chromium)" script/demo
 
 .PHONY: test
-test: setup ## run all tests but the slow ones; a skipped browser test fails
-	@$(BROWSER) $(GOTEST) -must-run '(?i)chromium' -- ./...
+test: setup setup-postgres ## run all tests but the slow ones; a skipped browser or PostgreSQL test fails
+	@$(BROWSER) $(POSTGRES) $(GOTEST) -must-run '(?i)chromium|postgres' -- ./...
 
 # Slow tests have Slow or Kill in their names and look at QGJOB_SLOW. Running none of them is a failure.
 .PHONY: test-slow
-test-slow: setup ## run the slow tests too: kill rounds (ROUNDS=5), whole workflows
-	@$(BROWSER) QGJOB_SLOW=1 QGJOB_KILL_ROUNDS=$(or $(ROUNDS),5) \
-		$(GOTEST) -must-run '(?i)chromium|QGJOB_SLOW' -- -count=1 -timeout 25m -run 'Slow|Kill' ./...
+test-slow: setup setup-postgres ## run the slow tests too: kill rounds (ROUNDS=5), whole workflows
+	@$(BROWSER) $(POSTGRES) QGJOB_SLOW=1 QGJOB_KILL_ROUNDS=$(or $(ROUNDS),5) \
+		$(GOTEST) -must-run '(?i)chromium|postgres|QGJOB_SLOW' -- -count=1 -timeout 25m -run 'Slow|Kill' ./...
 
 .PHONY: kill-rounds
 kill-rounds: setup ## kill server and agents at random moments, ROUNDS=20 times

@@ -20,6 +20,7 @@ import (
 
 	"github.com/qualgent/qgjob/internal/agent/proc"
 	"github.com/qualgent/qgjob/internal/cli"
+	"github.com/qualgent/qgjob/internal/store/pgtest"
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
@@ -35,9 +36,18 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) != "" {
 		os.Exit(cli.Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr, os.Environ()))
 	}
-	testscript.Main(m, map[string]func(){
+	testscript.Main(stopping{m}, map[string]func(){
 		"qgjob": func() { os.Exit(cli.Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr, os.Environ())) },
 	})
+}
+
+// stopping is the tests, after which a PostgreSQL of theirs is stopped.
+type stopping struct{ *testing.M }
+
+// Run runs the tests.
+func (s stopping) Run() int {
+	defer pgtest.Stop()
+	return s.M.Run()
 }
 
 // TestScripts runs every script of testdata. Each starts its own server on a

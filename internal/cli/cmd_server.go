@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/qualgent/qgjob/internal/store"
 	"github.com/spf13/cobra"
 )
 
@@ -28,6 +29,9 @@ func (a *app) serverCmd() *cobra.Command {
 		Use:   "server",
 		Short: "Run the server",
 		Long: `Run the server. It keeps everything in --data-dir and loses nothing in a crash.
+With --database several servers share one PostgreSQL database: clients and
+agents may talk to any of them. Their --data-dir must then be one shared
+folder; it keeps builds, bundles and artifacts.
 Off loopback it refuses to start without TLS and a token, unless --insecure
 says so: whoever reaches it may run programs on its agents.`,
 		Example: `  qgjob server
@@ -36,14 +40,66 @@ says so: whoever reaches it may run programs on its agents.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.runServer(cmd.Context(), o, verbose) },
 	}
 	o.add(cmd)
+	a.addDatabase(cmd, o)
 	f := cmd.Flags()
-	f.StringVar(&o.database, "database", "", "a database other than SQLite in --data-dir; not in this version")
 	f.StringVar(&o.tlsCert, "tls-cert", "", "certificate chain, PEM")
 	f.StringVar(&o.tlsKey, "tls-key", "", "its key, PEM")
 	f.StringVar(&o.tokenFile, "token-file", "", "file with the token that clients and agents must have in QGJOB_TOKEN")
 	f.BoolVar(&o.insecure, "insecure", false, "listen off loopback without TLS or token")
 	f.BoolVarP(&verbose, "verbose", "v", false, "log more")
+	cmd.AddCommand(a.migrateCmd())
 	return cmd
+}
+
+// addDatabase registers --database. A password is better kept off the command
+// line, where every user of the machine can read it.
+func (a *app) addDatabase(cmd *cobra.Command, o *serverOptions) {
+	cmd.Flags().StringVar(&o.database, "database", "", "PostgreSQL instead of SQLite: postgres://USER@HOST:5432/NAME (QGJOB_DATABASE; password also from PGPASSWORD or ~/.pgpass)")
+	parse := cmd.PreRun
+	cmd.PreRun = func(cmd *cobra.Command, args []string) {
+		if parse != nil {
+			parse(cmd, args)
+		}
+		if !cmd.Flags().Changed("database") {
+			o.database = a.env["QGJOB_DATABASE"]
+		}
+	}
+}
+
+func (a *app) migrateCmd() *cobra.Command {
+	o := &serverOptions{listen: "127.0.0.1:0", leaseTTL: 30 * time.Second}
+	cmd := &cobra.Command{
+		Use:   "migrate",
+		Short: "Bring the database to this version's schema, and leave",
+		Long: `Bring the database to this version's schema, and leave. A server does the
+same when it starts; this is for those who want it done before, or by another
+user of the database.`,
+		Example: "  qgjob server migrate --database=postgres://owner@db.example.com/qgjob",
+		Args:    cobra.NoArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return a.runMigrate(cmd.Context(), o) },
+	}
+	cmd.Flags().StringVar(&o.dataDir, "data-dir", "./qgjob-data", "where SQLite's database is, without --database")
+	a.addDatabase(cmd, o)
+	return cmd
+}
+
+func (a *app) runMigrate(ctx context.Context, o *serverOptions) error {
+	if err := o.check(); err != nil {
+		return err
+	}
+	database, shown := a.path(o.dataDir), o.dataDir
+	if o.database != "" {
+		database, shown = o.database, store.RedactDatabase(o.database)
+	}
+	s, err := store.Open(ctx, database, store.Options{Alone: true})
+	if err != nil {
+		return err
+	}
+	if err := s.Close(); err != nil {
+		return err
+	}
+	a.answer("Database ready: %s", shown)
+	return nil
 }
 
 func (a *app) runServer(ctx context.Context, o *serverOptions, verbose bool) error {

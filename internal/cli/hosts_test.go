@@ -41,7 +41,8 @@ func TestServerOptions(t *testing.T) {
 		{"tls and token", func(o *serverOptions) { o.listen, o.tlsCert, o.tlsKey, o.tokenFile = ":80", "c", "k", "t" }, ""},
 		{"half of tls", func(o *serverOptions) { o.tlsCert = "c" }, "--tls-key"},
 		{"no port", func(o *serverOptions) { o.listen = "127.0.0.1" }, "--listen"},
-		{"postgres", func(o *serverOptions) { o.database = "postgres://x" }, "--database"},
+		{"postgres", func(o *serverOptions) { o.database = "postgres://x" }, ""},
+		{"another database", func(o *serverOptions) { o.database = "mysql://x" }, "--database"},
 		{"short lease", func(o *serverOptions) { o.leaseTTL = time.Millisecond }, "--lease-ttl"},
 		{"no folder", func(o *serverOptions) { o.dataDir = "" }, "--data-dir"},
 	} {

@@ -44,8 +44,8 @@ func (o *serverOptions) check() error {
 		return usage("listen", "%q is not an address such as 127.0.0.1:8000", o.listen)
 	case o.dataDir == "":
 		return usage("data-dir", "must not be empty")
-	case o.database != "":
-		return usage("database", "this version keeps its data in SQLite under --data-dir; other databases are not supported yet")
+	case o.database != "" && !store.IsPostgres(o.database):
+		return usage("database", "must be a URL of PostgreSQL such as postgres://USER@HOST:5432/NAME; without it SQLite in --data-dir is used")
 	case o.leaseTTL < time.Second || o.leaseTTL > time.Hour:
 		return usage("lease-ttl", "%v is out of range; allowed: 1s to 1h", o.leaseTTL)
 	case (o.tlsCert == "") != (o.tlsKey == ""):
@@ -112,7 +112,12 @@ func (a *app) openServer(ctx context.Context, o *serverOptions, log *slog.Logger
 	}()
 	hub := server.NewHub()
 	dir := a.path(o.dataDir)
-	if r.store, err = store.Open(ctx, dir, store.Options{LeaseTTL: o.leaseTTL, Notify: hub.Notify, Log: log}); err != nil {
+	database := dir
+	if o.database != "" {
+		database = o.database
+		log.Info("database", "url", store.RedactDatabase(database))
+	}
+	if r.store, err = store.Open(ctx, database, store.Options{LeaseTTL: o.leaseTTL, Notify: hub.Notify, Log: log}); err != nil {
 		return nil, err
 	}
 	defer func() {

@@ -76,7 +76,7 @@ func (s *Server) checkReady(ctx context.Context) error {
 	default:
 	}
 	if err := s.Store.Ping(ctx); err != nil {
-		wrong, causes = append(wrong, "the database does not answer"), append(causes, err)
+		wrong, causes = append(wrong, databaseTrouble(err)), append(causes, err)
 	}
 	if err := s.probeBlobs(); err != nil {
 		wrong, causes = append(wrong, "the blob folder cannot be written"), append(causes, err)
@@ -89,6 +89,14 @@ func (s *Server) checkReady(ctx context.Context) error {
 	e := qgjob.Unavailable(cause, "not ready: %s", strings.Join(wrong, "; "))
 	e.Hint = "the server's log has the causes"
 	return e
+}
+
+// databaseTrouble is what may be said of a database to everybody.
+func databaseTrouble(err error) string {
+	if e, ok := errors.AsType[*qgjob.Error](err); ok && e.Kind == qgjob.KindUnavailable && strings.HasPrefix(e.Message, "the d") {
+		return e.Message
+	}
+	return "the database does not answer"
 }
 
 // errProbe ends a probe's bytes, so that the folder keeps nothing of them.

@@ -53,6 +53,17 @@ func (h *Hub) Notify(n store.Note) {
 	for i := range n.Events {
 		ringAll(h.runs[n.Events[i].RunID])
 	}
+	for _, id := range n.Runs {
+		ringAll(h.runs[id])
+	}
+	if n.Many {
+		for _, bells := range h.runs {
+			ringAll(bells)
+		}
+		for _, bells := range h.logs {
+			ringAll(bells)
+		}
+	}
 	for _, id := range n.Logs {
 		ringAll(h.logs[id])
 	}

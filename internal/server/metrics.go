@@ -111,7 +111,16 @@ func (m *metrics) observe(n store.Note) {
 	for i := range n.Events {
 		m.count(&n.Events[i])
 	}
+	if len(m.submitted) > mostPending { // other servers ended them, and did not say
+		clear(m.submitted)
+	}
+	if len(m.started) > mostPending {
+		clear(m.started)
+	}
 }
+
+// mostPending is how many runs, and attempts, are remembered for their times.
+const mostPending = 200_000
 
 func (m *metrics) count(e *qgjob.Event) {
 	switch e.Kind {

@@ -79,15 +79,23 @@ func (t *tx) saveAgent(a *agentRow) {
 	t.dirty.agents[a.id] = true
 }
 
+// touch has an agent's row written although only its leases changed, so that
+// other servers learn of it.
+func (t *tx) touch(id qgjob.AgentID) {
+	if a := t.m.agents[id]; a != nil && t.w.sharing != nil {
+		t.saveAgent(a)
+	}
+}
+
 func (t *tx) writeAgent(a *agentRow) error {
-	_, err := t.exec(`INSERT INTO agents (`+agentColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
+	_, err := t.exec(`INSERT INTO agents (`+agentColumns+`, flush) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
 		ON CONFLICT (agent_id) DO UPDATE SET target = excluded.target, incarnation = excluded.incarnation, online = excluded.online,
 		draining = excluded.draining, labels = excluded.labels, runner = excluded.runner, host = excluded.host, version = excluded.version,
 		pinned = excluded.pinned, pin_taken = excluded.pin_taken, has_build = excluded.has_build, build_org = excluded.build_org,
 		build_version = excluded.build_version, build_sha256 = excluded.build_sha256, installs = excluded.installs, avoided = excluded.avoided,
-		last_seen = excluded.last_seen`,
+		last_seen = excluded.last_seen, flush = excluded.flush`,
 		string(a.id), string(a.target), a.incarnation, flag(a.online), flag(a.draining), a.labels, a.runner, a.host, a.version, string(a.pinned), flag(a.pinTaken),
-		flag(a.hasBuild), string(a.build.Org), string(a.build.Version), string(a.build.SHA), a.installs, a.avoided, a.registered, a.lastSeen)
+		flag(a.hasBuild), string(a.build.Org), string(a.build.Version), string(a.build.SHA), a.installs, a.avoided, a.registered, a.lastSeen, t.flush)
 	if err != nil {
 		return fmt.Errorf("write agent %s: %w", a.id, err)
 	}

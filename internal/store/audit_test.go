@@ -80,7 +80,9 @@ func (t *tx) auditRows() error {
 
 // auditMirror compares the mirror with the one a restart would read.
 func (t *tx) auditMirror() error {
-	fresh, err := loadMirror(t.w.begin(t.ctx))
+	again := t.w.begin(t.ctx)
+	again.seen = t.seen
+	fresh, err := loadMirror(again)
 	if err != nil {
 		return err
 	}

@@ -10,8 +10,6 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"github.com/qualgent/qgjob"
 )
 
 // callers runs b.N operations on so many goroutines and reports how many a
@@ -125,37 +123,8 @@ func BenchmarkSubmit(b *testing.B) {
 // result. The queue holds one run for every hundred jobs.
 func BenchmarkClaimComplete(b *testing.B) {
 	benchmark(b, func(b *testing.B, s *Store, n int) func(int) func() error {
-		ctx := context.Background()
-		for left := b.N; left > 0; left -= 100 {
-			req := oneJob("acme", 5)
-			for len(req.Jobs) < min(left, 100) {
-				req.Jobs = append(req.Jobs, req.Jobs[0])
-			}
-			if _, err := s.Submit(ctx, "", req); err != nil {
-				b.Fatal(err)
-			}
-		}
-		return func(caller int) func() error {
-			id := qgjob.AgentID(fmt.Sprintf("a%d", caller))
-			build := &qgjob.Installed{OrgID: "acme", AppVersionID: "v1"} // warm: no install is weighed
-			if _, err := s.Register(ctx, id, qgjob.RegisterRequest{Incarnation: 1, Target: "emulator", Runner: "exec", Installed: build}); err != nil {
-				b.Fatal(err)
-			}
-			claims := 0
-			return func() error {
-				claims++
-				resp, err := s.Claim(ctx, id, qgjob.ClaimRequest{Incarnation: 1, ClaimID: fmt.Sprintf("claim-%08d", claims)})
-				if err != nil || len(resp.Offers) != 1 {
-					return fmt.Errorf("%d offers, %w", len(resp.Offers), err)
-				}
-				o := resp.Offers[0]
-				if _, err := s.Start(ctx, o.LeaseID, qgjob.StartRequest{AgentID: id, Incarnation: 1}); err != nil {
-					return err
-				}
-				_, err = s.Complete(ctx, o.LeaseID, qgjob.CompleteRequest{AgentID: id, Incarnation: 1, Outcome: qgjob.OutcomePassed, Digest: "digest-1"})
-				return err
-			}
-		}
+		fillQueue(b, s)
+		return func(caller int) func() error { return takeJobs(b, s, caller) }
 	})
 }
 

@@ -202,6 +202,7 @@ func (t *tx) offer(a *agentRow, j *jobRow, claim string, install float64) (*qgjo
 	}
 	now := schedule.Seconds(t.now)
 	t.m.lease(j, now, install)
+	t.touch(a.id)
 	o := t.m.state.Org(j.org)
 	o.Used = o.Used.Charge(now, install+float64(j.estimateMS)/1000, o.Weight)
 	t.m.state.SetOrg(o)

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/qualgent/qgjob/internal/store"
+	"github.com/qualgent/qgjob/internal/store/pgtest"
 	"github.com/qualgent/qgjob/internal/store/storetest"
 )
 
@@ -19,7 +20,9 @@ func TestMain(m *testing.M) {
 	if f := flag.Lookup("rapid.checks"); f.Value.String() == f.DefValue {
 		_ = f.Value.Set(rapidChecks)
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	pgtest.Stop()
+	os.Exit(code)
 }
 
 // TestSQLite holds SQLite against the specification of the store.
@@ -38,6 +41,16 @@ func TestSQLite(t *testing.T) {
 			Audit: func(ctx context.Context, s *store.Store) error { return s.Audit(ctx) },
 		}
 	})
+}
+
+// database is where a test of both engines keeps its data: in PostgreSQL when
+// it runs below a test whose name ends in OnPostgres.
+func database(t testing.TB) string {
+	t.Helper()
+	if store.OnPostgres(t) {
+		return store.FreshPostgres(t)
+	}
+	return memoryDir(t)
 }
 
 // memoryDir is a directory in memory where the system has one: the suite

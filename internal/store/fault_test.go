@@ -26,7 +26,7 @@ type shop struct {
 
 func openShop(t *testing.T) *shop {
 	t.Helper()
-	s := &shop{TB: t, dir: memoryDir(t)}
+	s := &shop{TB: t, dir: database(t)}
 	s.open()
 	t.Cleanup(func() { _ = s.Store.Close() })
 	return s
@@ -35,7 +35,7 @@ func openShop(t *testing.T) *shop {
 func (s *shop) open() {
 	s.Helper()
 	var err error
-	if s.Store, err = store.Open(context.Background(), s.dir, store.Options{}); err != nil {
+	if s.Store, err = store.Open(context.Background(), s.dir, store.Options{Alone: true}); err != nil {
 		s.Fatal(err)
 	}
 }

@@ -156,7 +156,8 @@ func (t *tx) endAttempt(before lease.Job, e *lease.Ended, r *qgjob.CompleteReque
 func (t *tx) moveGroup(j *jobRow, before lease.Job) error {
 	was, is := waiting(before), waiting(j.Job)
 	if before.State.Leased() && !j.State.Leased() {
-		t.m.unlease(j.org, before.Agent, before.LeaseID)
+		t.m.unlease(before.Agent, before.LeaseID)
+		t.touch(before.Agent)
 		t.group(j.group).serving--
 		t.note.Agents = true
 		t.note.Work = t.note.Work || t.m.state.Org(j.org).Quota > 0 // its quota has room again
@@ -221,7 +222,7 @@ func (t *tx) countEnd(j *jobRow) error {
 	var tally qgjob.Tally
 	t.writes++
 	found, err := t.queryRow(`UPDATE runs SET passed = passed + $1, failed = failed + $2, errored = errored + $3, cancelled = cancelled + $4, flaky = flaky + $5,
-		finished_at = CASE WHEN passed + failed + errored + cancelled + 1 >= total THEN $6 ELSE 0 END WHERE id = $7
+		finished_at = CASE WHEN passed + failed + errored + cancelled + 1 >= total THEN CAST($6 AS BIGINT) ELSE 0 END WHERE id = $7
 		RETURNING total, passed, failed, errored, cancelled, flaky`,
 		[]any{flag(j.State == qgjob.Passed), flag(j.State == qgjob.Failed), flag(j.State == qgjob.Errored), flag(j.State == qgjob.Cancelled), flag(j.Flaky), t.nowMS, int64(j.run)},
 		&tally.Total, &tally.Passed, &tally.Failed, &tally.Errored, &tally.Cancelled, &tally.Flaky)

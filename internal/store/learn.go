@@ -200,8 +200,8 @@ func (t *tx) learnAverage(k averageKey, seconds float64) error {
 	}
 	a = a.Observe(seconds)
 	t.m.learnt.averages[k] = a
-	if _, err := t.exec(`INSERT INTO org_averages (org_id, what, n, sum_s) VALUES ($1, $2, $3, $4)
-		ON CONFLICT (org_id, what) DO UPDATE SET n = excluded.n, sum_s = excluded.sum_s`, string(k.org), k.what, a.N, a.Sum); err != nil {
+	if _, err := t.exec(`INSERT INTO org_averages (org_id, what, n, sum_s, flush) VALUES ($1, $2, $3, $4, $5)
+		ON CONFLICT (org_id, what) DO UPDATE SET n = excluded.n, sum_s = excluded.sum_s, flush = excluded.flush`, string(k.org), k.what, a.N, a.Sum, t.flush); err != nil {
 		return fmt.Errorf("write the averages of %s: %w", k.org, err)
 	}
 	return nil

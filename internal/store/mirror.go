@@ -16,8 +16,15 @@ type mirror struct {
 	state  *schedule.State
 	groups map[groupKey]qgjob.GroupID
 	agents map[qgjob.AgentID]*agentRow
-	held   map[qgjob.AgentID]map[qgjob.LeaseID]qgjob.GroupID
+	held   map[qgjob.AgentID]map[qgjob.LeaseID]holding
 	learnt learnt
+	flush  int64 // the last one that it has seen, where several servers write
+}
+
+// holding is what the writer remembers of a lease.
+type holding struct {
+	org   qgjob.OrgID
+	group qgjob.GroupID
 }
 
 // groupKey is what makes jobs share a group.
@@ -29,25 +36,18 @@ type groupKey struct {
 	requires string // JSON with sorted keys
 }
 
+// loadMirror reads everything that the writer remembers.
 func loadMirror(t *tx) (*mirror, error) {
 	m := &mirror{
 		state:  schedule.NewState(schedule.Seconds(t.now)),
 		groups: map[groupKey]qgjob.GroupID{},
 		agents: map[qgjob.AgentID]*agentRow{},
-		held:   map[qgjob.AgentID]map[qgjob.LeaseID]qgjob.GroupID{},
+		held:   map[qgjob.AgentID]map[qgjob.LeaseID]holding{},
 		learnt: newLearnt(),
+		flush:  t.seen,
 	}
 	t.m = m
-	if err := t.each(`SELECT org_id, weight, quota, vt, vt_at FROM orgs`, nil, func(rows *sql.Rows) error {
-		var o schedule.Org
-		var at int64
-		if err := rows.Scan(&o.ID, &o.Weight, &o.Quota, &o.Used.Seconds, &at); err != nil {
-			return err
-		}
-		o.Used.At = float64(at) / 1000
-		m.state.SetOrg(o)
-		return nil
-	}); err != nil {
+	if err := t.each(`SELECT org_id, weight, quota, vt, vt_at FROM orgs`, nil, m.readOrg); err != nil {
 		return nil, fmt.Errorf("read orgs: %w", err)
 	}
 	if err := t.loadGroups(); err != nil {
@@ -134,9 +134,9 @@ func (t *tx) adopt(g schedule.Group, k groupKey) (err error) {
 // to end, and its org runs one more.
 func (m *mirror) lease(j *jobRow, now, install float64) {
 	if m.held[j.Agent] == nil {
-		m.held[j.Agent] = map[qgjob.LeaseID]qgjob.GroupID{}
+		m.held[j.Agent] = map[qgjob.LeaseID]holding{}
 	}
-	m.held[j.Agent][j.LeaseID] = j.group
+	m.held[j.Agent][j.LeaseID] = holding{j.org, j.group}
 	if a, ok := m.state.Agent(j.Agent); ok {
 		a.Serving = j.group
 		a.FreeAt = max(a.FreeAt, now) + install + float64(j.estimateMS)/1000
@@ -148,13 +148,17 @@ func (m *mirror) lease(j *jobRow, now, install float64) {
 }
 
 // unlease notes that an agent no longer holds a lease.
-func (m *mirror) unlease(org qgjob.OrgID, agent qgjob.AgentID, id qgjob.LeaseID) {
+func (m *mirror) unlease(agent qgjob.AgentID, id qgjob.LeaseID) {
+	h, held := m.held[agent][id]
+	if !held {
+		return
+	}
 	delete(m.held[agent], id)
 	if a, ok := m.state.Agent(agent); ok && len(m.held[agent]) == 0 {
 		a.Serving, a.FreeAt = 0, 0
 		m.state.SetAgent(a)
 	}
-	o := m.state.Org(org)
+	o := m.state.Org(h.org)
 	o.Running--
 	m.state.SetOrg(o)
 }

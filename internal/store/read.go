@@ -116,7 +116,7 @@ func (s *Store) Run(ctx context.Context, id qgjob.RunID) (qgjob.Run, error) {
 // Runs lists an org's runs, or everybody's when org is empty, newest first.
 // before is the keyset cursor: runs with a smaller id follow; 0 begins.
 func (s *Store) Runs(ctx context.Context, org qgjob.OrgID, before qgjob.RunID, limit int) ([]qgjob.Run, error) {
-	return s.runs(ctx, `WHERE ($1 = '' OR org_id = $2) AND ($3 = 0 OR id < $4) ORDER BY id DESC LIMIT $5`, string(org), string(org), int64(before), int64(before), pageLimit(limit))
+	return s.runs(ctx, `WHERE ($1 = '' OR org_id = $2) AND (CAST($3 AS BIGINT) = 0 OR id < $4) ORDER BY id DESC LIMIT $5`, string(org), string(org), int64(before), int64(before), pageLimit(limit))
 }
 
 func (s *Store) runs(ctx context.Context, tail string, args ...any) ([]qgjob.Run, error) {
@@ -226,7 +226,7 @@ func (s *Store) Attempt(ctx context.Context, id qgjob.JobID, number int) (a qgjo
 	}
 	var ended int64
 	err = s.read.QueryRowContext(ctx, `SELECT lease_id, job_id, number, agent_id, outcome, ended_at, log_kept FROM attempts
-		WHERE job_id = $1 AND ($2 = 0 OR number = $3) ORDER BY number DESC LIMIT 1`, int64(id), number, number).
+		WHERE job_id = $1 AND (CAST($2 AS BIGINT) = 0 OR number = $3) ORDER BY number DESC LIMIT 1`, int64(id), number, number).
 		Scan(&a.LeaseID, &a.JobID, &a.Number, &a.AgentID, &a.Outcome, &ended, &a.LogBytes)
 	if isNoRows(err) && number == 0 {
 		return a, qgjob.NotFound("job %s has no attempt yet", id)

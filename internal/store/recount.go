@@ -67,7 +67,7 @@ func (s *Store) groupsAfter(ctx context.Context, after qgjob.GroupID, limit int)
 }
 
 func (s *Store) recountOne(ctx context.Context, id qgjob.GroupID) (r recounted, err error) {
-	tx, err := s.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	tx, err := s.read.BeginTx(ctx, s.dialect.snapshot())
 	if err != nil {
 		return r, unavailable(err)
 	}
@@ -96,8 +96,8 @@ func (s *Store) recountOne(ctx context.Context, id qgjob.GroupID) (r recounted, 
 // counted; then the next recount will see.
 func (s *Store) mend(ctx context.Context, r recounted) error {
 	return s.update(ctx, func(t *tx) error {
-		n, err := t.exec(`UPDATE job_groups SET waiting = $1, runs = $2, work_ms = $3, serving = $4, head_priority = $5, head_submitted = $6, rev = rev + 1
-			WHERE id = $7 AND rev = $8`, r.want.waiting, r.want.runs, r.want.workMS, r.want.serving, r.want.headPriority, r.want.headSubmitted, int64(r.id), r.rev)
+		n, err := t.exec(`UPDATE job_groups SET waiting = $1, runs = $2, work_ms = $3, serving = $4, head_priority = $5, head_submitted = $6, rev = rev + 1, flush = $7
+			WHERE id = $8 AND rev = $9`, r.want.waiting, r.want.runs, r.want.workMS, r.want.serving, r.want.headPriority, r.want.headSubmitted, t.flush, int64(r.id), r.rev)
 		if err != nil || n == 0 {
 			return err
 		}

@@ -3,19 +3,57 @@ package store
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/qualgent/qgjob"
+	"github.com/qualgent/qgjob/internal/store/pgtest"
 )
 
 func openTest(t testing.TB, opts Options) *Store {
 	t.Helper()
-	s, err := Open(context.Background(), t.TempDir(), opts)
+	where := ""
+	if OnPostgres(t) {
+		where = FreshPostgres(t)
+	} else {
+		where = t.TempDir()
+	}
+	s, err := Open(context.Background(), where, opts)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.Close() })
 	return s
+}
+
+// OnPostgres reports whether a test runs below one whose name ends in
+// OnPostgres: it then uses that engine.
+func OnPostgres(t testing.TB) bool {
+	parent, _, _ := strings.Cut(t.Name(), "/")
+	return strings.HasSuffix(parent, "OnPostgres")
+}
+
+// FreshPostgres makes a PostgreSQL database with the schema for one test. The
+// first call must be outside a bubble.
+func FreshPostgres(t testing.TB) (url string) {
+	t.Helper()
+	return pgtest.Shared(t).Copy(t, func(url string) error {
+		s, err := Open(context.Background(), url, Options{Alone: true})
+		if err != nil {
+			return err
+		}
+		return s.Close()
+	}, `DO $$ DECLARE name TEXT; BEGIN
+		FOR name IN SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename NOT IN ('counters', 'goose_db_version') LOOP
+			EXECUTE 'DELETE FROM ' || name;
+		END LOOP;
+		DELETE FROM counters c WHERE c.name NOT IN ('run', 'job', 'group', 'event', 'flush');
+		UPDATE counters SET value = 0;
+		UPDATE goose_db_version SET version_id = 3 WHERE version_id = 99;
+		IF EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() AND state = 'idle in transaction') THEN
+			RAISE 'a transaction was left open';
+		END IF;
+	END $$`)
 }
 
 func oneJob(org string, priority int) qgjob.SubmitRequest {

@@ -4,7 +4,9 @@
 // and answered after that transaction is on disk.
 //
 // SQLite runs in WAL mode with synchronous=FULL: what was acknowledged is on
-// disk. One process owns a data directory; a second one is refused.
+// disk. One process owns a data directory; a second one is refused. PostgreSQL
+// may be shared: a lock makes the flushes of all servers follow one another,
+// so that each decides as if it were the only one.
 package store
 
 import (
@@ -28,37 +30,48 @@ type Options struct {
 	Policy   schedule.Policy // default schedule.DefaultPolicy()
 	// Notify is told what each commit changed, on the writer's goroutine and
 	// before the commit's callers are answered: it must not block. Its panics
-	// are logged.
+	// are logged. What other servers committed comes on another goroutine, and
+	// later.
 	Notify func(Note)
+	// Alone says that no other server has the database open: the store then
+	// does not listen for news from others. What they write is seen still,
+	// only later. SQLite is always alone.
+	Alone bool
 	// Ungrouped gives every operation a transaction of its own. It exists to
 	// be measured against.
 	Ungrouped bool
 	Log       *slog.Logger
 }
 
-// Note is what one commit changed.
+// Note is what one commit changed, or what several of another server did.
 type Note struct {
 	Events []qgjob.Event   // in order
 	Logs   []qgjob.LeaseID // attempts whose log grew
 	Work   bool            // a job began to wait: claims may succeed now
 	Agents bool            // an agent came, went, drained or became free
+	Runs   []qgjob.RunID   // runs that got events of another server, which Events does not have
+	Many   bool            // of another server: any run and any log may have grown
 }
 
 // Store keeps everything that must survive. Its methods may be called from any
 // goroutine.
 type Store struct {
 	opts     Options
+	dialect  dialect
 	read     *sql.DB
 	writer   *writer
 	close    func() error
+	pulse    *pulse // nil when alone
 	closing  sync.Once
 	closeErr error
 }
 
-// Open opens, and when necessary makes or migrates, the SQLite store in a data
-// directory. It is refused (conflict) while another process has it open, and
-// (unavailable) when the directory cannot be written.
-func Open(ctx context.Context, dir string, opts Options) (*Store, error) {
+// Open opens, and when necessary makes or migrates, a store: the SQLite
+// database in a data directory, or the PostgreSQL database with a URL
+// (postgres://…), which any number of servers may share. A data directory is
+// refused (conflict) while another process has it open. Whatever cannot be
+// reached or written is unavailable.
+func Open(ctx context.Context, database string, opts Options) (*Store, error) {
 	if opts.LeaseTTL == 0 {
 		opts.LeaseTTL = lease.DefaultTTL
 	}
@@ -71,21 +84,35 @@ func Open(ctx context.Context, dir string, opts Options) (*Store, error) {
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
+	s := &Store{opts: opts}
+	if IsPostgres(database) {
+		if err := s.openPostgres(ctx, database); err != nil {
+			return nil, err
+		}
+		return s, nil
+	}
+	if err := s.openFolder(ctx, database); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// openFolder opens the SQLite database in a data directory.
+func (s *Store) openFolder(ctx context.Context, dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, qgjob.Unavailable(err, "open data directory %s", dir)
+		return qgjob.Unavailable(err, "open data directory %s", dir)
 	}
 	unlock, err := lockDir(dir)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	s := &Store{opts: opts}
 	if err := s.openSQLite(ctx, filepath.Join(dir, "qgjob.db")); err != nil {
 		unlock()
-		return nil, err
+		return err
 	}
 	closeDB := s.close
 	s.close = func() error { err := closeDB(); unlock(); return err }
-	return s, nil
+	return nil
 }
 
 // Close answers what is under way, refuses the rest (unavailable) and closes

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/qualgent/qgjob"
@@ -26,9 +25,13 @@ type tx struct {
 	m      *mirror
 	now    time.Time
 	nowMS  int64
+	begun  bool // it may have to be rolled back
 	open   bool
 	load   schedule.Load // before it began
 	writes int
+	seen   int64  // the number of the last flush before this one, where several servers write
+	flush  int64  // this one's number; 0 where one server writes
+	name   string // what the engine calls this transaction, once it is stamped
 	note   Note
 	groups map[qgjob.GroupID]*groupDelta // changed, to be written at the end
 	dirty  struct {
@@ -46,15 +49,7 @@ type tx struct {
 type groupDelta struct{ waiting, runs, workMS, serving int64 }
 
 func (t *tx) stmt(query string) (*sql.Stmt, error) {
-	if st := t.w.stmts[query]; st != nil {
-		return st, nil
-	}
-	st, err := t.w.conn.PrepareContext(t.ctx, query)
-	if err != nil {
-		return nil, fmt.Errorf("prepare %.60q: %w", query, err)
-	}
-	t.w.stmts[query] = st
-	return st, nil
+	return t.w.line.prepare(t.ctx, query)
 }
 
 // exec writes and gives the number of rows changed.
@@ -64,6 +59,7 @@ func (t *tx) exec(query string, args ...any) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
+	t.w.dialect.clean(args)
 	res, err := st.ExecContext(t.ctx, args...)
 	if err != nil {
 		return 0, err
@@ -141,8 +137,8 @@ func (t *tx) finish() error {
 	for id, d := range t.groups {
 		g, _ := t.m.state.Group(id)
 		n, err := t.exec(`UPDATE job_groups SET waiting = waiting + $1, runs = runs + $2, work_ms = work_ms + $3, serving = serving + $4,
-			head_priority = $5, head_submitted = $6, rev = rev + 1 WHERE id = $7`,
-			d.waiting, d.runs, d.workMS, d.serving, g.HeadPriority, int64(g.HeadSubmitted*1000+0.5), int64(id))
+			head_priority = $5, head_submitted = $6, rev = rev + 1, flush = $7 WHERE id = $8`,
+			d.waiting, d.runs, d.workMS, d.serving, g.HeadPriority, int64(g.HeadSubmitted*1000+0.5), t.flush, int64(id))
 		if err != nil || n != 1 {
 			return errors.Join(err, fmt.Errorf("write %s: %d rows changed", id, n))
 		}
@@ -154,13 +150,29 @@ func (t *tx) finish() error {
 	}
 	for id := range t.dirty.orgs {
 		o := t.m.state.Org(id)
-		if _, err := t.exec(`INSERT INTO orgs (org_id, weight, quota, vt, vt_at) VALUES ($1, $2, $3, $4, $5)
-			ON CONFLICT (org_id) DO UPDATE SET weight = excluded.weight, quota = excluded.quota, vt = excluded.vt, vt_at = excluded.vt_at`,
-			string(id), o.Weight, o.Quota, o.Used.Seconds, int64(o.Used.At*1000)); err != nil {
+		if _, err := t.exec(`INSERT INTO orgs (org_id, weight, quota, vt, vt_at, flush) VALUES ($1, $2, $3, $4, $5, $6)
+			ON CONFLICT (org_id) DO UPDATE SET weight = excluded.weight, quota = excluded.quota, vt = excluded.vt, vt_at = excluded.vt_at, flush = excluded.flush`,
+			string(id), o.Weight, o.Quota, o.Used.Seconds, int64(o.Used.At*1000), t.flush); err != nil {
 			return err
 		}
 	}
-	return t.writeEvents()
+	if err := t.writeEvents(); err != nil {
+		return err
+	}
+	return t.stamp()
+}
+
+// stamp numbers the flush, last of all: when the answer to its commit is lost,
+// the name tells what became of it.
+func (t *tx) stamp() error {
+	if t.w.sharing == nil || t.writes == 0 {
+		return nil
+	}
+	found, err := t.queryRow(t.w.sharing.stamp, []any{t.flush}, &t.name)
+	if err == nil && !found {
+		err = errors.New("counter flush is missing")
+	}
+	return err
 }
 
 func (t *tx) writeEvents() error {
@@ -196,7 +208,7 @@ func (t *tx) insert(table, columns string, rows [][]any) error {
 		for _, r := range rows[:n] {
 			args = append(args, r...)
 		}
-		if _, err := t.exec(bulkInsert(table, columns, n, len(rows[0])), args...); err != nil {
+		if _, err := t.exec(t.w.dialect.bulkInsert(table, columns, n, len(rows[0])), args...); err != nil {
 			return fmt.Errorf("insert into %s: %w", table, err)
 		}
 		rows = rows[n:]
@@ -207,11 +219,3 @@ func (t *tx) insert(table, columns string, rows [][]any) error {
 // bulkRows is the most rows of one insert statement. Powers of two keep the
 // set of prepared statements small.
 const bulkRows = 64
-
-// bulkInsert is part of the dialect: SQLite looks a numbered parameter up by
-// its name, which costs time by the square of their number, so bulk inserts
-// use plain ones there.
-func bulkInsert(table, columns string, rows, width int) string {
-	row := "(" + strings.TrimSuffix(strings.Repeat("?,", width), ",") + ")"
-	return "INSERT INTO " + table + " (" + columns + ") VALUES " + strings.TrimSuffix(strings.Repeat(row+",", rows), ",")
-}

@@ -4,8 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
-	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -17,17 +15,26 @@ import (
 // one saves no more, and makes its first caller wait for its last.
 const maxBatch = 512
 
+// maxBatchJobs bounds the jobs that one transaction submits, unless one
+// submission alone has more.
+const maxBatchJobs = 20_000
+
 // writer is the one goroutine that writes. It gathers every operation that
 // waits into one transaction and answers each after the shared commit.
 type writer struct {
-	opts   Options
-	ops    chan *op
-	quit   chan struct{} // closed when it shall stop
-	gone   chan struct{} // closed when it has: nothing is taken any more
-	conn   *sql.Conn
-	stmts  map[string]*sql.Stmt
-	mirror *mirror       // nil after a rollback, until it is read anew
-	load   schedule.Load // of the mirror that a rollback threw away
+	opts Options
+	ops  chan *op
+	quit chan struct{} // closed when it shall stop
+	gone chan struct{} // closed when it has: nothing is taken any more
+
+	dialect dialect
+	sharing *sharing // nil when no other process writes
+	line    line
+	mirror  *mirror       // nil after a rollback, until it is read anew
+	load    schedule.Load // of the mirror that a rollback threw away
+	pulse   *pulse        // to other servers; nil when there are none
+
+	patience time.Duration // for learning what became of a commit
 }
 
 // op is one operation: either do, or a submission that is merged with the
@@ -40,14 +47,10 @@ type op struct {
 	answer chan struct{}
 }
 
-func startWriter(ctx context.Context, db *sql.DB, opts Options) (*writer, error) {
-	conn, err := db.Conn(ctx)
-	if err != nil {
-		return nil, err
-	}
-	w := &writer{opts: opts, ops: make(chan *op, maxBatch), quit: make(chan struct{}), gone: make(chan struct{}), conn: conn, stmts: map[string]*sql.Stmt{}}
-	if err := w.readMirror(ctx); err != nil {
-		return nil, errors.Join(err, conn.Close())
+func startWriter(ctx context.Context, db *sql.DB, d dialect, p *pulse, opts Options) (*writer, error) {
+	w := &writer{opts: opts, pulse: p, patience: settleWithin, ops: make(chan *op, maxBatch), quit: make(chan struct{}), gone: make(chan struct{}), dialect: d, sharing: d.sharing(), line: line{db: db}}
+	if err := w.try(ctx, nil); err != nil { // reads the mirror
+		return nil, errors.Join(err, w.close())
 	}
 	go w.run()
 	return w, nil
@@ -58,13 +61,7 @@ func (w *writer) stop() {
 	<-w.gone
 }
 
-func (w *writer) close() error {
-	var err error
-	for _, st := range w.stmts {
-		err = errors.Join(err, st.Close())
-	}
-	return errors.Join(err, w.conn.Close())
-}
+func (w *writer) close() error { return w.line.close() }
 
 // update runs do inside the next transaction and returns once that is on
 // disk. A caller whose context ends before the writer took the operation gets
@@ -107,7 +104,11 @@ func (w *writer) run() {
 	for {
 		select {
 		case first := <-w.ops:
-			w.flush(w.gather(first))
+			batch := w.gather(first)
+			w.flush(batch)
+			for _, o := range batch {
+				close(o.answer)
+			}
 		case <-w.quit:
 			w.refuseRest()
 			return
@@ -118,15 +119,18 @@ func (w *writer) run() {
 // gather takes what waits already; it never waits for more.
 func (w *writer) gather(first *op) []*op {
 	batch := []*op{}
-	limit := maxBatch
+	limit, jobs := maxBatch, 0
 	if w.opts.Ungrouped {
 		limit = 1
 	}
 	for o := first; ; {
 		if o.taken.CompareAndSwap(false, true) {
 			batch = append(batch, o)
+			if o.submit != nil {
+				jobs += len(o.submit.req.Jobs)
+			}
 		}
-		if len(batch) >= limit {
+		if len(batch) >= limit || jobs >= maxBatchJobs {
 			return batch
 		}
 		select {
@@ -149,117 +153,4 @@ func (w *writer) refuseRest() {
 			return
 		}
 	}
-}
-
-// flush commits a batch. When one operation of it breaks the transaction,
-// each is tried again in a transaction of its own: a bad operation must not
-// fail its neighbours.
-func (w *writer) flush(batch []*op) {
-	if err := w.try(batch); err != nil {
-		if len(batch) == 1 {
-			batch[0].err = unavailable(err)
-		} else {
-			for _, o := range batch {
-				if err := w.try([]*op{o}); err != nil {
-					o.err = unavailable(err)
-				}
-			}
-		}
-	}
-	for _, o := range batch {
-		close(o.answer)
-	}
-}
-
-// try runs a batch in one transaction. A refusal (a *qgjob.Error before the
-// operation wrote anything) is that operation's answer; any other error rolls
-// everything back and is returned.
-func (w *writer) try(batch []*op) (err error) {
-	if w.mirror == nil {
-		if err := w.readMirror(context.Background()); err != nil {
-			return fmt.Errorf("read the mirror after a rollback: %w", err)
-		}
-	}
-	t := w.begin(context.Background())
-	t.load = w.mirror.state.Load()
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("operation panicked: %v\n%s", r, debug.Stack())
-		}
-		if err != nil {
-			w.rollback(t)
-		}
-	}()
-	if _, err := w.conn.ExecContext(t.ctx, "BEGIN IMMEDIATE"); err != nil {
-		return err
-	}
-	t.open = true
-	if err := t.submitAll(batch); err != nil {
-		return err
-	}
-	for _, o := range batch {
-		if o.do == nil {
-			continue
-		}
-		before := t.writes
-		o.err = o.do(t)
-		var refusal *qgjob.Error
-		if o.err != nil && (!errors.As(o.err, &refusal) || t.writes != before || refusal.Kind == qgjob.KindInternal) {
-			return o.err
-		}
-	}
-	if err := t.finish(); err != nil {
-		return err
-	}
-	end := "COMMIT"
-	if t.writes == 0 {
-		end = "ROLLBACK"
-	}
-	if _, err := w.conn.ExecContext(t.ctx, end); err != nil {
-		return err
-	}
-	t.open = false
-	w.notify(t.note)
-	return nil
-}
-
-// notify tells what a commit changed. A listener that panics must not make
-// committed operations run again.
-func (w *writer) notify(n Note) {
-	defer func() {
-		if r := recover(); r != nil {
-			w.opts.Log.Error("listener of the store panicked", "panic", r, "stack", string(debug.Stack()))
-		}
-	}()
-	w.opts.Notify(n)
-}
-
-// rollback undoes a broken transaction and throws the mirror away, because
-// operations have changed it as they went.
-func (w *writer) rollback(t *tx) {
-	if !t.open {
-		return
-	}
-	if _, err := w.conn.ExecContext(t.ctx, "ROLLBACK"); err != nil {
-		// SQLite has rolled back by itself after some errors (disk full).
-		w.opts.Log.Debug("rollback", "error", err)
-	}
-	w.load, w.mirror = t.load, nil
-}
-
-func (w *writer) readMirror(ctx context.Context) error {
-	m, err := loadMirror(w.begin(ctx))
-	if err != nil {
-		return err
-	}
-	if w.load != (schedule.Load{}) {
-		m.state.SetLoad(w.load)
-	}
-	w.mirror = m
-	return nil
-}
-
-func (w *writer) begin(ctx context.Context) *tx {
-	now := time.Now()
-	return &tx{ctx: ctx, w: w, m: w.mirror, now: now, nowMS: now.UnixMilli(), groups: map[qgjob.GroupID]*groupDelta{}}
 }

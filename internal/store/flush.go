@@ -1,0 +1,285 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"github.com/qualgent/qgjob"
+	"github.com/qualgent/qgjob/internal/schedule"
+)
+
+const (
+	flushWithin  = 30 * time.Second // for one transaction on a database elsewhere
+	settleWithin = 10 * time.Second // to learn what became of a commit
+)
+
+// flush commits a batch and leaves each operation's answer with it. What a
+// lost connection took with it is tried once more. When one operation breaks
+// the transaction, each is tried again in a transaction of its own: a bad
+// operation must not fail its neighbours.
+func (w *writer) flush(batch []*op) {
+	err := w.try(context.Background(), batch)
+	if w.again(err) {
+		err = w.try(context.Background(), batch)
+	}
+	if err == nil {
+		return
+	}
+	var unknown *unknownError
+	if errors.As(err, &unknown) {
+		w.opts.Log.Error("nobody knows what became of a commit", "operations", len(batch), "error", err)
+		err = unknown.Unwrap()
+	} else if len(batch) > 1 && !w.dialect.lost(err) {
+		for _, o := range batch {
+			w.flush([]*op{o})
+		}
+		return
+	}
+	for _, o := range batch {
+		o.err = unavailable(err)
+	}
+}
+
+// again reports that a connection was lost and that nothing of what went over
+// it has come to be.
+func (w *writer) again(err error) bool {
+	var unknown *unknownError
+	return err != nil && w.dialect.lost(err) && !errors.As(err, &unknown)
+}
+
+// try runs a batch in one transaction. A refusal (a *qgjob.Error before the
+// operation wrote anything) is that operation's answer; any other error rolls
+// everything back and is returned.
+func (w *writer) try(ctx context.Context, batch []*op) (err error) {
+	if w.sharing != nil { // a database elsewhere may never answer
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, flushWithin)
+		defer cancel()
+	}
+	if err := w.line.connect(ctx); err != nil {
+		return err
+	}
+	t := w.begin(ctx)
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("operation panicked: %v\n%s", r, debug.Stack())
+		}
+		if err != nil {
+			w.rollback(t, err)
+		}
+	}()
+	if err := t.start(); err != nil {
+		return err
+	}
+	if err := t.run(batch); err != nil {
+		return err
+	}
+	if err := t.finish(); err != nil {
+		return err
+	}
+	if err := w.commit(t); err != nil {
+		return err
+	}
+	w.notify(t.note)
+	return nil
+}
+
+// start opens the transaction and brings the mirror up to date.
+func (t *tx) start() error {
+	w := t.w
+	t.begun = true
+	if _, err := w.line.conn.ExecContext(t.ctx, w.dialect.begin()); err != nil {
+		return err
+	}
+	t.open = true
+	if w.sharing != nil {
+		if _, err := t.queryRow(`SELECT value FROM counters WHERE name = 'flush'`, nil, &t.seen); err != nil {
+			return fmt.Errorf("read the number of the last flush: %w", err)
+		}
+		t.flush = t.seen + 1
+	}
+	if err := t.refresh(); err != nil {
+		return fmt.Errorf("read the mirror: %w", err)
+	}
+	t.load = w.mirror.state.Load()
+	return nil
+}
+
+// refresh gives the transaction a mirror of the database as it is now.
+func (t *tx) refresh() error {
+	w := t.w
+	switch {
+	case w.mirror == nil || w.mirror.flush > t.seen: // a backup was put in place
+		m, err := loadMirror(t)
+		if err != nil {
+			return err
+		}
+		if w.load != (schedule.Load{}) {
+			m.state.SetLoad(w.load)
+		}
+		w.mirror = m
+	case w.mirror.flush < t.seen:
+		t.m = w.mirror
+		if err := t.catchUp(w.mirror.flush); err != nil {
+			return err
+		}
+	}
+	t.m = w.mirror
+	return nil
+}
+
+func (t *tx) run(batch []*op) error {
+	if err := t.submitAll(batch); err != nil {
+		return err
+	}
+	for _, o := range batch {
+		if o.do == nil {
+			continue
+		}
+		before := t.writes
+		o.err = o.do(t)
+		var refusal *qgjob.Error
+		if o.err != nil && (!errors.As(o.err, &refusal) || t.writes != before || refusal.Kind == qgjob.KindInternal) {
+			return o.err
+		}
+	}
+	return nil
+}
+
+// commit ends the transaction. When the answer is lost, it finds out what
+// became of it.
+func (w *writer) commit(t *tx) error {
+	end := "COMMIT"
+	if t.writes == 0 {
+		end = "ROLLBACK"
+	}
+	_, err := w.line.conn.ExecContext(t.ctx, end)
+	if err != nil && t.name != "" && w.dialect.lost(err) {
+		err = w.settle(t, err)
+	}
+	if err != nil {
+		return err
+	}
+	t.open, t.begun = false, false
+	if w.mirror != nil && t.writes > 0 {
+		w.mirror.flush = t.flush
+	}
+	return nil
+}
+
+// unknownError: a commit was sent, and nobody can say what became of it.
+type unknownError struct{ cause error }
+
+// Error says what happened.
+func (e *unknownError) Error() string {
+	return "the database went away before it said whether it had committed: " + e.cause.Error()
+}
+
+// Unwrap gives the answer that callers get. The cause is left out: a lost
+// connection would have the operation tried again.
+func (e *unknownError) Unwrap() error {
+	return &qgjob.Error{Kind: qgjob.KindUnavailable, Message: "the database went away before it said whether it had accepted this",
+		Hint: "try again; with the same Idempotency-Key nothing is submitted twice"}
+}
+
+// settle asks, over a new connection, what became of a transaction whose
+// commit was sent: nil when it is committed. The lock is what makes the answer
+// final: it is free only after the transaction has ended.
+func (w *writer) settle(t *tx, cause error) error {
+	w.forget(t)
+	ctx, cancel := context.WithTimeout(context.Background(), w.patience)
+	defer cancel()
+	again := time.NewTicker(pauseLeast)
+	defer again.Stop()
+	for {
+		outcome, err := w.ask(ctx, t.name)
+		switch {
+		case outcome == "committed":
+			w.opts.Log.Warn("the answer to a commit was lost; it is committed", "error", cause)
+			return nil
+		case outcome == "aborted":
+			return cause
+		case ctx.Err() != nil:
+			return &unknownError{errors.Join(cause, err)}
+		}
+		if err != nil {
+			w.line.drop()
+		}
+		select {
+		case <-ctx.Done():
+		case <-w.quit:
+			return &unknownError{errors.Join(cause, err)}
+		case <-again.C:
+		}
+	}
+}
+
+func (w *writer) ask(ctx context.Context, name string) (outcome string, err error) {
+	if err := w.line.connect(ctx); err != nil {
+		return "", err
+	}
+	if _, err := w.line.conn.ExecContext(ctx, w.dialect.begin()); err != nil {
+		return "", err
+	}
+	err = w.line.conn.QueryRowContext(ctx, w.sharing.outcome, name).Scan(&outcome)
+	_, e := w.line.conn.ExecContext(ctx, "ROLLBACK")
+	return outcome, errors.Join(err, e)
+}
+
+// notify tells what a commit changed. A listener that panics must not make
+// committed operations run again.
+func (w *writer) notify(n Note) {
+	defer func() {
+		if r := recover(); r != nil {
+			w.opts.Log.Error("listener of the store panicked", "panic", r, "stack", string(debug.Stack()))
+		}
+	}()
+	if w.pulse != nil {
+		w.pulse.tell(n)
+	}
+	w.opts.Notify(n)
+}
+
+// rollback undoes a broken transaction and throws the mirror away, because
+// operations have changed it as they went.
+func (w *writer) rollback(t *tx, cause error) {
+	if w.dialect.lost(cause) {
+		w.forget(t)
+		return
+	}
+	if !t.begun || w.line.conn == nil {
+		return
+	}
+	if _, err := w.line.conn.ExecContext(context.WithoutCancel(t.ctx), "ROLLBACK"); err != nil {
+		// SQLite has rolled back by itself after some errors (disk full).
+		w.opts.Log.Debug("rollback", "error", err)
+		if w.sharing != nil {
+			w.line.drop()
+		}
+	}
+	if t.open {
+		w.discard(t)
+	}
+}
+
+// forget drops a connection that was lost, and the mirror with it: nobody
+// knows what the database will be when it is there again.
+func (w *writer) forget(t *tx) {
+	w.line.drop()
+	w.discard(t)
+}
+
+func (w *writer) discard(t *tx) {
+	if t.m != nil {
+		w.load = t.load
+	}
+	w.mirror = nil
+}
+
+func (w *writer) begin(ctx context.Context) *tx {
+	now := time.Now()
+	return &tx{ctx: ctx, w: w, now: now, nowMS: now.UnixMilli(), groups: map[qgjob.GroupID]*groupDelta{}}
+}

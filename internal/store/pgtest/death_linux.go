@@ -1,0 +1,5 @@
+package pgtest
+
+import "syscall"
+
+func dieWithParent(a *syscall.SysProcAttr) { a.Pdeathsig = immediate }

@@ -1,0 +1,251 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/pressly/goose/v3"
+	"github.com/qualgent/qgjob"
+)
+
+// postgresTypes fills in what the one migration text leaves to the engine.
+var postgresTypes = strings.NewReplacer("ROWKEY", "BIGINT", "BYTES", "BYTEA")
+
+const (
+	postgresReaders = 8
+	postgresOldest  = 130000 // server_version_num: pg_current_xact_id came with 13
+	connectWithin   = 5 * time.Second
+	flushLock       = 0x71676a6f62 // "qgjob": held by the one flush that is under way
+	migrateLock     = flushLock + 1
+)
+
+// IsPostgres reports whether a database is named by a URL of PostgreSQL.
+func IsPostgres(database string) bool {
+	return strings.HasPrefix(database, "postgres://") || strings.HasPrefix(database, "postgresql://")
+}
+
+// RedactDatabase gives what may be shown of a database's URL: never its
+// password, nor parameters that may hold one.
+func RedactDatabase(database string) string {
+	c, err := pgx.ParseConfig(database)
+	if err != nil || !IsPostgres(database) {
+		return "postgres://…"
+	}
+	return fmt.Sprintf("postgres://%s@%s/%s", c.User, net.JoinHostPort(c.Host, strconv.Itoa(int(c.Port))), c.Database)
+}
+
+func parsePostgres(url string) (*pgx.ConnConfig, error) {
+	c, err := pgx.ParseConfig(url)
+	if err != nil { // its text may hold parts of the URL, and those the password
+		e := qgjob.Invalid("database", "the database's URL cannot be read")
+		e.Hint = "write postgres://USER:PASSWORD@HOST:5432/NAME, with %XX for special characters, or leave the password to PGPASSWORD or ~/.pgpass"
+		return nil, e
+	}
+	if c.ConnectTimeout == 0 {
+		c.ConnectTimeout = connectWithin
+	}
+	if c.RuntimeParams["application_name"] == "" {
+		c.RuntimeParams["application_name"] = "qgjob"
+	}
+	// A replica that hangs in a flush would hold everybody up.
+	c.RuntimeParams["idle_in_transaction_session_timeout"] = strconv.FormatInt(flushWithin.Milliseconds(), 10)
+	return c, nil
+}
+
+func (s *Store) openPostgres(ctx context.Context, url string) error {
+	c, err := parsePostgres(url)
+	if err != nil {
+		return err
+	}
+	name := RedactDatabase(url)
+	db := stdlib.OpenDB(*c)
+	db.SetMaxIdleConns(1)
+	if err := preparePostgres(ctx, db, name); err != nil {
+		return errors.Join(opening(name, err), db.Close())
+	}
+	reading := c.Copy()
+	reading.RuntimeParams["default_transaction_read_only"] = "on"
+	s.read = stdlib.OpenDB(*reading)
+	s.read.SetMaxOpenConns(postgresReaders)
+	s.read.SetMaxIdleConns(postgresReaders)
+	s.dialect = postgresDialect{}
+	if !s.opts.Alone {
+		s.pulse = startPulse(c, s.hear, s.opts.Log)
+	}
+	s.writer, err = startWriter(ctx, db, s.dialect, s.pulse, s.opts)
+	if err != nil {
+		s.stopPulse()
+		return errors.Join(opening(name, err), s.read.Close(), db.Close())
+	}
+	s.close = func() error {
+		s.stopPulse()
+		return errors.Join(s.read.Close(), s.writer.close(), db.Close())
+	}
+	return nil
+}
+
+// hear passes on what other servers tell.
+func (s *Store) hear(n Note) {
+	defer func() {
+		if r := recover(); r != nil {
+			s.opts.Log.Error("listener of the store panicked", "panic", r)
+		}
+	}()
+	s.opts.Notify(n)
+}
+
+func (s *Store) stopPulse() {
+	if s.pulse != nil {
+		s.pulse.close()
+	}
+}
+
+// preparePostgres checks the server and migrates the database. Replicas that
+// start together wait for the first.
+func preparePostgres(ctx context.Context, db *sql.DB, name string) (err error) {
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, conn.Close()) }()
+	var number int
+	var version, readOnly string
+	if err := conn.QueryRowContext(ctx, `SELECT CAST(current_setting('server_version_num') AS INTEGER), current_setting('server_version'), current_setting('transaction_read_only')`).
+		Scan(&number, &version, &readOnly); err != nil {
+		return err
+	}
+	if readOnly == "on" {
+		return &pgconn.PgError{Code: "25006", Message: "transactions are read-only"}
+	}
+	if number < postgresOldest {
+		e := qgjob.Conflict("", "database %s is PostgreSQL %s", name, version)
+		e.Hint = "qgjob needs PostgreSQL 13 or newer"
+		return e
+	}
+	if _, err := conn.ExecContext(ctx, `SELECT pg_advisory_lock($1)`, int64(migrateLock)); err != nil {
+		return err
+	}
+	defer func() {
+		_, e := conn.ExecContext(context.WithoutCancel(ctx), `SELECT pg_advisory_unlock($1)`, int64(migrateLock))
+		err = errors.Join(err, e)
+	}()
+	return migrate(ctx, db, name, goose.DialectPostgres, postgresTypes)
+}
+
+// postgresDialect is the dialect of PostgreSQL, which several replicas may
+// share.
+type postgresDialect struct{}
+
+// begin takes the lock that makes flushes of all replicas follow one another;
+// it ends with the transaction. What waits for it longer than a flush may
+// take gives up.
+func (postgresDialect) begin() string {
+	return fmt.Sprintf(`BEGIN; SET LOCAL lock_timeout = %d; SELECT pg_advisory_xact_lock(%d)`, (flushWithin / 2).Milliseconds(), int64(flushLock))
+}
+
+func (postgresDialect) snapshot() *sql.TxOptions {
+	return &sql.TxOptions{ReadOnly: true, Isolation: sql.LevelRepeatableRead}
+}
+
+func (postgresDialect) bulkInsert(table, columns string, rows, width int) string {
+	var b strings.Builder
+	b.WriteString("INSERT INTO " + table + " (" + columns + ") VALUES ")
+	for n := range rows * width {
+		switch {
+		case n == 0:
+			b.WriteString("(")
+		case n%width == 0:
+			b.WriteString("), (")
+		default:
+			b.WriteString(", ")
+		}
+		b.WriteString("$" + strconv.Itoa(n+1))
+	}
+	return b.String() + ")"
+}
+
+// clean replaces what PostgreSQL refuses in a text: NUL and broken UTF-8, as
+// they come in the output of tests.
+func (postgresDialect) clean(args []any) {
+	for i, a := range args {
+		if text, ok := a.(string); ok {
+			args[i] = strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "\uFFFD")
+		}
+	}
+}
+
+func (postgresDialect) lost(err error) bool {
+	var said *pgconn.PgError
+	if errors.As(err, &said) {
+		return said.Severity == "FATAL" || said.Severity == "PANIC"
+	}
+	return unreachable(err) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, sql.ErrConnDone)
+}
+
+// unreachable reports that the server was not to be reached, or went away.
+func unreachable(err error) bool {
+	var dial *pgconn.ConnectError
+	var network net.Error
+	return errors.As(err, &dial) || errors.As(err, &network) || errors.Is(err, driver.ErrBadConn) ||
+		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed)
+}
+
+func (postgresDialect) sharing() *sharing {
+	return &sharing{
+		stamp:   `UPDATE counters SET value = $1 WHERE name = 'flush' RETURNING CAST(pg_current_xact_id() AS TEXT)`,
+		outcome: `SELECT COALESCE(pg_xact_status(CAST($1 AS XID8)), '')`,
+	}
+}
+
+// explainPostgres says what an error of PostgreSQL means to people; no kind
+// when it is none, or one without a next step.
+// Codes: PostgreSQL manual, appendix A.
+func explainPostgres(err error) (kind qgjob.Kind, message, hint string) {
+	var said *pgconn.PgError
+	if !errors.As(err, &said) {
+		if unreachable(err) {
+			return qgjob.KindUnavailable, "the database cannot be reached", "is PostgreSQL running, and is --database right? The server goes on as soon as it answers; nothing accepted was lost"
+		}
+		return "", "", ""
+	}
+	switch said.Code {
+	case "53100":
+		return qgjob.KindUnavailable, "the disk of the database is full", "free space on the PostgreSQL server; nothing accepted was lost"
+	case "53300":
+		return qgjob.KindUnavailable, "the database has no connection left", "raise max_connections: each qgjob server takes up to 12"
+	case "25006":
+		return qgjob.KindUnavailable, "the database is read-only", "let --database name the primary, not a standby"
+	case "3D000":
+		return qgjob.KindUnavailable, "the database does not exist", "create it: createdb, or CREATE DATABASE"
+	case "42501":
+		return qgjob.KindUnavailable, "the database user may not do that", "let the user own the database, or grant it what the message names"
+	case "42P01", "42703":
+		return qgjob.KindUnavailable, "the database lacks a part of its schema", "run qgjob server migrate"
+	case "0A000", "40001", "40P01", "55P03":
+		return qgjob.KindUnavailable, "the database is busy", "try again"
+	case "22021", "22P05":
+		return qgjob.KindInvalid, "a text holds characters that cannot be stored", "leave out NUL and what is not UTF-8"
+	case "XX001", "XX002":
+		return qgjob.KindInternal, "the database is damaged", "stop the server and restore PostgreSQL from a backup"
+	}
+	switch said.Code[:min(2, len(said.Code))] {
+	case "28":
+		return qgjob.KindUnavailable, "the database refused the login", "check user and password of --database (or PGPASSWORD, ~/.pgpass) and pg_hba.conf"
+	case "08", "57":
+		return qgjob.KindUnavailable, "the database went away", "the server goes on as soon as PostgreSQL answers; nothing accepted was lost"
+	case "53", "58":
+		return qgjob.KindUnavailable, "the database server has trouble of its own", "see PostgreSQL's log"
+	}
+	return "", "", ""
+}
