@@ -138,7 +138,7 @@ func Start(durable bool) (_ *Cluster, err error) {
 	if err := ownDir(c.dir); err != nil {
 		return nil, err
 	}
-	initdb := exec.Command(filepath.Join(c.bin, "initdb"), "-D", c.data(), "-U", owner, "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync")
+	initdb := exec.Command(filepath.Join(c.bin, "initdb"), "-D", c.data(), "-U", owner, "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync") //nolint:noctx // ends by itself
 	initdb.Dir = c.dir
 	asOther(initdb)
 	if out, err := initdb.CombinedOutput(); err != nil {
@@ -153,7 +153,7 @@ func (c *Cluster) data() string { return filepath.Join(c.dir, "data") }
 // stays the same.
 func (c *Cluster) Up() error {
 	if c.port == 0 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // loopback, and closed at once
 		if err != nil {
 			return err
 		}
@@ -171,7 +171,7 @@ func (c *Cluster) Up() error {
 	if err != nil {
 		return err
 	}
-	cmd := exec.Command(filepath.Join(c.bin, "postgres"), args...)
+	cmd := exec.Command(filepath.Join(c.bin, "postgres"), args...) //nolint:noctx // lives until Stop
 	cmd.Dir, cmd.Stdout, cmd.Stderr = c.dir, log, log
 	asOther(cmd)
 	c.process, err = launch(cmd)
