@@ -39,19 +39,11 @@ func (a *app) runCancel(ctx context.Context, c *client.Client, s subject, asJSON
 		if err != nil {
 			return err
 		}
-		if asJSON {
-			return a.json(r)
-		}
-		a.answer("Run %v status: %s (%s)", r.RunID, or(string(r.Conclusion), "cancelling"), tallyText(r.Tally))
-		return nil
+		return a.printRun(r, "cancelling", asJSON)
 	}
 	j, err := c.CancelJob(ctx, s.job)
 	if err != nil {
 		return err
 	}
-	if asJSON {
-		return a.json(j)
-	}
-	a.answer("Job %v status: %s", j.JobID, j.Status)
-	return nil
+	return a.printJob(j, asJSON)
 }

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 
+	"github.com/qualgent/qgjob"
 	"github.com/qualgent/qgjob/internal/client"
 	"github.com/spf13/cobra"
 )
@@ -40,16 +41,26 @@ func (a *app) runStatus(ctx context.Context, c *client.Client, s subject, asJSON
 		if err != nil {
 			return err
 		}
-		if asJSON {
-			return a.json(r)
-		}
-		a.answer("Run %v status: %s (%s)", r.RunID, or(string(r.Conclusion), "running"), tallyText(r.Tally))
-		return nil
+		return a.printRun(r, "running", asJSON)
 	}
 	j, err := c.Job(ctx, s.job)
 	if err != nil {
 		return err
 	}
+	return a.printJob(j, asJSON)
+}
+
+// printRun says how a run stands; open is the word for one that goes on.
+func (a *app) printRun(r qgjob.Run, open string, asJSON bool) error {
+	if asJSON {
+		return a.json(r)
+	}
+	a.answer("Run %v status: %s (%s)", r.RunID, or(string(r.Conclusion), open), tallyText(r.Tally))
+	return nil
+}
+
+// printJob says how a job stands.
+func (a *app) printJob(j qgjob.Job, asJSON bool) error {
 	if asJSON {
 		return a.json(j)
 	}

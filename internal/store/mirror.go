@@ -50,7 +50,7 @@ func loadMirror(t *tx) (*mirror, error) {
 	if err := t.each(`SELECT org_id, weight, quota, vt, vt_at FROM orgs`, nil, m.readOrg); err != nil {
 		return nil, fmt.Errorf("read orgs: %w", err)
 	}
-	if err := t.loadGroups(); err != nil {
+	if err := t.loadGroups(`waiting > 0 OR serving > 0`); err != nil {
 		return nil, fmt.Errorf("read groups: %w", err)
 	}
 	if err := t.each(`SELECT `+agentColumns+` FROM agents`, nil, func(rows *sql.Rows) error {
@@ -88,10 +88,12 @@ type scanner interface{ Scan(...any) error }
 
 const groupColumns = `id, org_id, app_version_id, build_sha256, target, requires, waiting, runs, work_ms, head_priority, head_submitted`
 
-func (t *tx) loadGroups() error {
+// loadGroups takes the groups of a condition into the mirror, once all their
+// rows are read: adopting one asks for its estimate on the same connection.
+func (t *tx) loadGroups(condition string, args ...any) error {
 	var found []schedule.Group
 	var keys []groupKey
-	if err := t.each(`SELECT `+groupColumns+` FROM job_groups WHERE waiting > 0 OR serving > 0`, nil, func(rows *sql.Rows) error {
+	if err := t.each(`SELECT `+groupColumns+` FROM job_groups WHERE `+condition, args, func(rows *sql.Rows) error {
 		g, k, err := scanGroup(rows)
 		found, keys = append(found, g), append(keys, k)
 		return err

@@ -20,7 +20,7 @@ func (t *tx) catchUp(since int64) error {
 	if err != nil {
 		return fmt.Errorf("read changed averages: %w", err)
 	}
-	if err := t.catchUpGroups(since); err != nil {
+	if err := t.loadGroups(`flush > 0 AND flush > $1`, since); err != nil {
 		return fmt.Errorf("read changed groups: %w", err)
 	}
 	if err := t.catchUpAgents(since); err != nil {
@@ -72,24 +72,6 @@ func (m *mirror) readOrg(rows *sql.Rows) error {
 	o.Used.At = float64(at) / 1000
 	o.Running = m.state.Org(o.ID).Running
 	m.state.SetOrg(o)
-	return nil
-}
-
-func (t *tx) catchUpGroups(since int64) error {
-	var found []schedule.Group
-	var keys []groupKey
-	if err := t.each(`SELECT `+groupColumns+` FROM job_groups WHERE flush > 0 AND flush > $1`, []any{since}, func(rows *sql.Rows) error {
-		g, k, err := scanGroup(rows)
-		found, keys = append(found, g), append(keys, k)
-		return err
-	}); err != nil {
-		return err
-	}
-	for i := range found {
-		if err := t.adopt(found[i], keys[i]); err != nil {
-			return err
-		}
-	}
 	return nil
 }
 
