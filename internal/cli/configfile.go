@@ -31,7 +31,8 @@ type configValue struct {
 
 // shapes says which keys there are and what they hold.
 var shapes = map[string]yaml.Kind{
-	"server": yaml.ScalarNode, "org_id": yaml.ScalarNode, "target": yaml.ScalarNode, "priority": yaml.ScalarNode,
+	"server": yaml.ScalarNode, // or a list, see listed
+	"org_id": yaml.ScalarNode, "target": yaml.ScalarNode, "priority": yaml.ScalarNode,
 	"retries": yaml.ScalarNode, "timeout": yaml.ScalarNode, "bundle": yaml.ScalarNode, "fail_on_flaky": yaml.ScalarNode,
 	"tests": yaml.SequenceNode, "requires": yaml.MappingNode, "labels": yaml.MappingNode,
 }
@@ -116,6 +117,8 @@ func (c *configFile) take(key, value *yaml.Node) error {
 		return c.wrong(key.Line, key.Value, "unknown key; allowed: "+strings.Join(qgjob.SortedKeys(shapes), ", "))
 	case c.values[key.Value] != nil:
 		return c.wrong(key.Line, key.Value, "the key is given twice")
+	case listed(key.Value) && value.Kind == yaml.SequenceNode && len(value.Content) > 0:
+		shape = yaml.SequenceNode
 	case value.Kind != shape || value.Tag == "!!null":
 		return c.wrong(value.Line, key.Value, "must be "+shapeName(shape))
 	case key.Value == "bundle" && !filepath.IsLocal(filepath.FromSlash(value.Value)):
@@ -148,6 +151,9 @@ func (c *configFile) take(key, value *yaml.Node) error {
 	c.values[key.Value] = got
 	return nil
 }
+
+// listed are the keys that hold one value or a list of them.
+func listed(key string) bool { return key == "server" }
 
 // local makes a path of the file relative to the file's own folder.
 func (c *configFile) local(key, value string) string {

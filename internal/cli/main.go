@@ -54,7 +54,7 @@ type app struct {
 	exit  func(int)
 	stops *interrupts
 
-	server   string
+	servers  []string
 	retryFor time.Duration
 	file     *configFile
 	started  bool // the command line was understood
@@ -124,7 +124,7 @@ infrastructure error, 4 not authorised, 8 still running, 130 interrupted.`,
 	root.SetOut(a.out)
 	root.SetErr(a.err)
 	flags := root.PersistentFlags()
-	flags.StringVar(&a.server, "server", defaultServer, "address of the qgjob server (QGJOB_SERVER)")
+	flags.StringSliceVar(&a.servers, "server", []string{defaultServer}, "address of the qgjob server; several of one farm with commas between them (QGJOB_SERVER)")
 	flags.DurationVar(&a.retryFor, "retry-for", 5*time.Second, "how long to try again while the server cannot be reached (QGJOB_RETRY_FOR)")
 	root.AddCommand(
 		a.submitCmd(), a.statusCmd(), a.waitCmd(), a.listCmd(), a.runsCmd(), a.groupsCmd(), a.agentsCmd(),
@@ -162,10 +162,10 @@ func (a *app) prepare(cmd *cobra.Command, _ []string) error {
 func (a *app) client() (*client.Client, error) {
 	if a.serverByFile && a.env["QGJOB_TOKEN"] != "" {
 		return nil, &qgjob.Error{Kind: qgjob.KindInvalid, Field: "server",
-			Message: "QGJOB_TOKEN is set, but only .qgjob.yaml names the server " + a.server,
+			Message: "QGJOB_TOKEN is set, but only .qgjob.yaml names the server " + strings.Join(a.servers, ","),
 			Hint:    "set QGJOB_SERVER, or give --server, to say that the token may go there"}
 	}
-	return client.New(a.server, client.Options{
+	return client.NewOf(a.servers, client.Options{
 		Token:     a.env["QGJOB_TOKEN"],
 		UserAgent: "qgjob/" + Version,
 		Retry:     client.Retry{Budget: a.retryFor, Max: 2 * time.Second},

@@ -149,7 +149,7 @@ func TestReplayTakesWeights(t *testing.T) {
 	if code, _, err := p.qgjob("org", "set", "--org-id=acme", "--weight=3"); code != 0 {
 		t.Fatal(err)
 	}
-	a := &app{printer: newPrinter(p.out, p.err, nil), env: map[string]string{}, dir: p.dir, server: p.base}
+	a := &app{printer: newPrinter(p.out, p.err, nil), env: map[string]string{}, dir: p.dir, servers: []string{p.base}}
 	w, err := a.history(t.Context(), &simulateOptions{since: time.Hour})
 	if err != nil {
 		t.Fatal(err)

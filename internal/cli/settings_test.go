@@ -66,6 +66,48 @@ func TestSettingsOfOneCommandOnly(t *testing.T) {
 	}
 }
 
+// TestSeveralServers: wherever the servers are named, what one of them cannot
+// answer is asked of another.
+func TestSeveralServers(t *testing.T) {
+	f := newFake(t)
+	f.plain("tests/a.spec.js")
+	const dead, deaf = "http://127.0.0.1:1", "http://127.0.0.1:2"
+	for name, set := range map[string]func(*program) []string{
+		"flag":        func(*program) []string { return []string{"--server=" + dead + "," + f.URL} },
+		"flags":       func(*program) []string { return []string{"--server=" + dead, "--server", f.URL, "--server=" + deaf} },
+		"environment": func(p *program) []string { p.env = append(p.env, "QGJOB_SERVER="+dead+","+f.URL); return nil },
+		"file":        func(p *program) []string { p.write(".qgjob.yaml", "server: "+dead+","+f.URL+"\n"); return nil },
+		"list in a file": func(p *program) []string {
+			p.write(".qgjob.yaml", "server:\n  - "+dead+"\n  - "+f.URL+"\n")
+			return nil
+		},
+		"flag over file": func(p *program) []string {
+			p.write(".qgjob.yaml", "server: ["+dead+", "+deaf+"]\n")
+			return []string{"--server=" + f.URL}
+		},
+	} {
+		for range 4 { // where a client begins is random
+			p := newProgram(t, "")
+			p.env = append(p.env, "QGJOB_TOKEN=")
+			args := append([]string{"list", "--retry-for=0s"}, set(p)...)
+			if code, out, err := p.run(args...); code != 0 || !strings.Contains(out, "job_1") {
+				t.Errorf("%s: %d %q %q", name, code, out, err)
+			}
+		}
+	}
+	p := newProgram(t, "")
+	p.write(".qgjob.yaml", "server: ["+dead+", "+f.URL+"]\n")
+	p.env = append(p.env, "QGJOB_TOKEN=secret-of-ci")
+	if code, _, err := p.run("list"); code != 2 || !strings.Contains(err, dead+","+f.URL) || strings.Contains(err, "secret-of-ci") {
+		t.Errorf("a token for the servers of a file: %d %q", code, err)
+	}
+	for _, bad := range []string{"--server=", "--server=http://a,", "--server=http://a,b"} {
+		if code, _, err := newProgram(t, "").run("list", bad); code != 2 || !strings.Contains(err, "server") {
+			t.Errorf("%s: %d %q", bad, code, err)
+		}
+	}
+}
+
 func TestBadEnvironment(t *testing.T) {
 	p := newProgram(t, "http://127.0.0.1:1")
 	p.env = append(p.env, "QGJOB_RETRY_FOR=long")
@@ -89,7 +131,9 @@ func TestConfigErrors(t *testing.T) {
 		{"case", "Server: http://x\n", ":1: Server: unknown key"},
 		{"twice", "server: http://x\nserver: http://y\n", "server"},
 		{"token", "token: abc\n", "QGJOB_TOKEN"},
-		{"list for one", "server: [a, b]\n", ":1: server: must be one value"},
+		{"list for one", "org_id: [a, b]\n", ":1: org_id: must be one value"},
+		{"no server", "server: []\n", ":1: server: must be one value"},
+		{"server in a list", "server: [a, {b: c}]\n", ":1: server: must be a list of texts"},
 		{"one for list", "tests: a.js\n", ":1: tests: must be a list"},
 		{"one for map", "requires: a=b\n", ":1: requires: must be key: value lines"},
 		{"null", "server:\n", "server: must be one value"},

@@ -37,7 +37,7 @@ func (c *Client) Upload(ctx context.Context, file io.ReaderAt, size int64, sum q
 	if err != nil {
 		return 0, err
 	}
-	up := upload{client: c, file: file, size: size, sum: sum, tries: tries{retry: c.retry}}
+	up := upload{client: c, file: file, size: size, sum: sum, tries: tries{client: c, retry: c.retry}}
 	for !info.Complete {
 		if progress != nil {
 			progress(info.Received)
@@ -81,7 +81,7 @@ func (u *upload) step(ctx context.Context, info qgjob.BlobInfo) (qgjob.BlobInfo,
 		return info, fmt.Errorf("read what is to be uploaded: %w", err)
 	}
 	var next qgjob.BlobInfo
-	f := u.client.once(ctx, call{
+	f := u.tries.next().once(ctx, call{
 		method: http.MethodPatch, path: "/v1/blobs/" + seg(u.sum), raw: chunk, idle: uploadIdle,
 		header: map[string]string{
 			"Upload-Offset": strconv.FormatInt(info.Received, 10),
@@ -119,10 +119,11 @@ func (u *upload) lost(why string) error {
 // A cut connection is resumed where it broke. When the bytes are not those
 // asked for, the error is KindInternal and what w got must be thrown away.
 func (c *Client) Download(ctx context.Context, sum qgjob.Sum, w io.Writer, limit int64) (int64, error) {
-	d := download{client: c, w: w, sum: sum, limit: limit, hash: sha256.New()}
-	t := tries{retry: c.retry}
+	d := download{w: w, sum: sum, limit: limit, hash: sha256.New()}
+	t := tries{client: c, retry: c.retry}
 	for {
 		was := d.n
+		d.client = t.next()
 		f := d.step(ctx)
 		if f == nil {
 			t.progress()

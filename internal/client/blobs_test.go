@@ -145,7 +145,7 @@ func TestUploadFollowsTheOffset(t *testing.T) {
 	}))
 	defer srv.Close()
 	s.held = append(s.held, file[:3000]...)
-	c.base = srv.URL
+	c.all.bases[0] = srv.URL
 	if sent, err := c.Upload(t.Context(), bytes.NewReader(file), 5000, s.sum, nil); err != nil || sent != 2000 {
 		t.Errorf("sent %d: %v", sent, err)
 	}
@@ -205,7 +205,7 @@ func TestDownloadResumes(t *testing.T) {
 		s.ServeHTTP(&short{ResponseWriter: w, left: 150_000}, r)
 	}))
 	defer srv.Close()
-	c.base = srv.URL
+	c.all.bases[0] = srv.URL
 	var out bytes.Buffer
 	n, err := c.Download(t.Context(), s.sum, &out, 1<<20)
 	if err != nil || n != 500_000 || !bytes.Equal(out.Bytes(), file) || s.gets < 4 {

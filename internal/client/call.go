@@ -127,9 +127,9 @@ func (c *Client) request(ctx context.Context, what call) (*http.Request, error) 
 // send makes a call, tries it again as the policy allows, and reads its JSON
 // answer into out (nil: the answer is not looked at).
 func (c *Client) send(ctx context.Context, what call, out any) error {
-	t := tries{retry: c.retry}
+	t := tries{client: c, retry: c.retry}
 	for {
-		f := c.once(ctx, what, out)
+		f := t.next().once(ctx, what, out)
 		if f == nil {
 			t.progress()
 			return nil
@@ -184,7 +184,7 @@ func (c *Client) readAll(res *http.Response, limit int64) ([]byte, *failure) {
 
 // cut is the failure of an answer that broke off.
 func (c *Client) cut(err error) *failure {
-	return &failure{transient: true, err: &qgjob.Error{
+	return &failure{transient: true, elsewhere: true, err: &qgjob.Error{
 		Kind: qgjob.KindUnavailable, Code: qgjob.CodeUnreachable,
 		Message: "the connection to " + c.base + " broke off", Err: cause(err),
 	}}

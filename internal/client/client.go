@@ -35,9 +35,11 @@ type Options struct {
 	Retry     Retry        // the zero value never tries again
 }
 
-// Client asks one server. It is safe for concurrent use.
+// Client asks one server of a farm at a time. It is safe for concurrent use.
 type Client struct {
-	base  string // scheme, host and path prefix, without a slash at its end
+	all   *replicas // shared by all copies of a client
+	base  string    // the server of this try; set by here
+	index uint32    // where base is in all
 	token string
 	agent string
 	http  *http.Client
@@ -47,20 +49,26 @@ type Client struct {
 // New returns a client of the server at base, an http or https URL that may
 // have a path. A malformed address or token is a KindInvalid error whose Field
 // is "server" or "token"; nothing is sent yet.
-func New(base string, o Options) (*Client, error) {
+func New(base string, o Options) (*Client, error) { return NewOf([]string{base}, o) }
+
+func parseBase(base string) (string, error) {
 	u, err := url.Parse(base)
 	switch {
 	case err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https"):
-		return nil, qgjob.Invalid("server", fmt.Sprintf("server %q is not an address such as http://127.0.0.1:8000", clip(base, 200)))
+		return "", qgjob.Invalid("server", fmt.Sprintf("server %q is not an address such as http://127.0.0.1:8000", clip(base, 200)))
 	case u.User != nil:
-		return nil, qgjob.Invalid("server", "server must not hold a user or password; give the token in QGJOB_TOKEN")
+		return "", qgjob.Invalid("server", "server must not hold a user or password; give the token in QGJOB_TOKEN")
 	case u.RawQuery != "" || u.Fragment != "":
-		return nil, qgjob.Invalid("server", fmt.Sprintf("server %q must not have a query or a fragment", clip(base, 200)))
+		return "", qgjob.Invalid("server", fmt.Sprintf("server %q must not have a query or a fragment", clip(base, 200)))
 	}
+	return strings.TrimRight(u.String(), "/"), nil
+}
+
+func newClient(all *replicas, o Options) (*Client, error) {
 	if strings.ContainsFunc(o.Token, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return nil, qgjob.Invalid("token", "the token holds blanks, line ends or characters that are not ASCII")
 	}
-	c := &Client{base: strings.TrimRight(u.String(), "/"), token: o.Token, agent: o.UserAgent, retry: o.Retry}
+	c := &Client{all: all, token: o.Token, agent: o.UserAgent, retry: o.Retry}
 	if c.agent == "" {
 		c.agent = "qgjob"
 	}
@@ -68,17 +76,22 @@ func New(base string, o Options) (*Client, error) {
 		own := *o.HTTP
 		c.http = &own
 	} else {
-		c.http = &http.Client{Transport: transport()}
+		t := transport()
+		if len(all.bases) > 1 {
+			haste(t)
+		}
+		c.http = &http.Client{Transport: t}
 	}
 	c.http.CheckRedirect = sameOrigin
 	return c, nil
 }
 
-// Base is the server's address as given, without a slash at its end.
-func (c *Client) Base() string { return c.base }
+// Base is the address, as given but without a slash at its end, of the server
+// that is asked now.
+func (c *Client) Base() string { return c.here().base }
 
 // With returns the same client with another retry policy. Both share their
-// connections.
+// connections, and the server that they ask.
 func (c *Client) With(r Retry) *Client {
 	other := *c
 	other.retry = r

@@ -14,10 +14,10 @@ import (
 // to w, and returns the attempt and the offset behind the last byte. A cut
 // connection is resumed where it broke.
 func (c *Client) Log(ctx context.Context, id qgjob.JobID, attempt int, offset int64, w io.Writer) (int, int64, error) {
-	t := tries{retry: c.retry}
+	t := tries{client: c, retry: c.retry}
 	for {
 		was := offset
-		f := c.logOnce(ctx, id, &attempt, &offset, w)
+		f := t.next().logOnce(ctx, id, &attempt, &offset, w)
 		if f == nil {
 			t.progress()
 			return attempt, offset, nil

@@ -62,7 +62,7 @@ func transientStatus(status int) bool {
 // refused turns an answer that is no success into a failure. It reads the
 // body, and leaves closing it to the caller.
 func (c *Client) refused(res *http.Response) *failure {
-	f := &failure{transient: transientStatus(res.StatusCode), after: retryAfter(res.Header, time.Now())}
+	f := &failure{transient: transientStatus(res.StatusCode), elsewhere: elsewhere(res.StatusCode), after: retryAfter(res.Header, time.Now())}
 	if res.StatusCode >= 300 && res.StatusCode < 400 {
 		f.err = c.redirected(res)
 		return f
@@ -143,7 +143,7 @@ func isJSON(h http.Header) bool {
 
 // unreached turns an error of the transport into a failure.
 func (c *Client) unreached(err error) *failure {
-	f := &failure{transient: true}
+	f := &failure{transient: true, elsewhere: true}
 	var op *net.OpError
 	if errors.As(err, &op) {
 		f.unsent = op.Op == "dial"
@@ -163,7 +163,7 @@ func (c *Client) unreached(err error) *failure {
 		Err:     cause(err),
 	}
 	if certificate(err) {
-		f.transient = false
+		f.transient, f.unsent = false, true // the request follows the handshake
 		e.Message = "no trusted connection to the server at " + c.base
 		e.Hint = "is its certificate signed by an authority that this machine trusts?"
 	}

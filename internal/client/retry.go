@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
@@ -36,20 +37,51 @@ type failure struct {
 	err       error
 	transient bool          // another try may succeed
 	unsent    bool          // the server cannot have seen it
+	elsewhere bool          // another server of the farm may do better
 	after     time.Duration // the server's Retry-After; 0 without one
 }
 
 // tries counts the failures of one call in a row.
 type tries struct {
-	retry Retry
-	n     int
-	first time.Time
-	lost  bool // Notify was told so, and nothing better since
+	client *Client // of the farm
+	here   *Client // of the server that is asked now
+	hops   int     // other servers asked since the last wait
+	retry  Retry
+	n      int
+	first  time.Time
+	lost   bool // Notify was told so, and nothing better since
+}
+
+// next is the client for the next try.
+func (t *tries) next() *Client {
+	t.here = t.client.here()
+	return t.here
+}
+
+// hop leaves a server that is of no use now, and reports whether another one
+// is to be asked at once: every one of the farm once, and no call twice that
+// must not be.
+func (t *tries) hop(ctx context.Context, f *failure, repeatable bool) bool {
+	if t.client == nil || !f.elsewhere || errors.Is(ctx.Err(), context.Canceled) {
+		return false // the caller has gone, which says nothing of the server
+	}
+	t.here.leave()
+	if ctx.Err() != nil || (!repeatable && !f.unsent) || t.hops+1 >= len(t.client.all.bases) {
+		return false
+	}
+	t.hops++
+	return true
 }
 
 // again waits before the next try and returns nil, or returns the error to
-// give up with. repeatable says that the call may be sent twice.
+// give up with. repeatable says that the call may be sent twice. Another
+// server of the farm is asked without waiting, whatever the policy: that is
+// no repetition at a server in trouble.
 func (t *tries) again(ctx context.Context, f *failure, repeatable bool) error {
+	if t.hop(ctx, f, repeatable) {
+		return nil
+	}
+	t.hops = 0
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -91,7 +123,7 @@ func (t *tries) answered() {
 // progress forgets past failures.
 func (t *tries) progress() {
 	t.answered()
-	t.n = 0
+	t.n, t.hops = 0, 0
 }
 
 // backoff is full jitter: uniform in (0, min(Max, Base·2ⁿ)].

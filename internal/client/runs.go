@@ -171,9 +171,9 @@ func set(q url.Values, key, value string) {
 
 // bytes reads an answer that is not JSON.
 func (c *Client) bytes(ctx context.Context, path string) ([]byte, error) {
-	t := tries{retry: c.retry}
+	t := tries{client: c, retry: c.retry}
 	for {
-		text, f := c.bytesOnce(ctx, path)
+		text, f := t.next().bytesOnce(ctx, path)
 		if f == nil {
 			t.progress()
 			return text, nil

@@ -114,16 +114,16 @@ func unseen(chunk, seen LogChunk) LogChunk {
 // follow reads a stream of server-sent events until got returns false or an
 // error, opening it again behind the last id when it breaks off.
 func (c *Client) follow(ctx context.Context, path, last string, got func(frame) (bool, error)) error {
-	t := tries{retry: c.retry}
+	t := tries{client: c, retry: c.retry}
 	for {
-		more, f := c.followOnce(ctx, path, &last, &t, got)
+		more, f := t.next().followOnce(ctx, path, &last, &t, got)
 		if f == nil && !more {
 			return nil
 		}
 		if f == nil {
-			f = &failure{transient: true, err: &qgjob.Error{
+			f = &failure{transient: true, elsewhere: true, err: &qgjob.Error{
 				Kind: qgjob.KindUnavailable, Code: qgjob.CodeUnreachable,
-				Message: "the stream from " + c.base + " ended before its last event",
+				Message: "the stream from " + t.here.base + " ended before its last event",
 			}}
 		}
 		if err := t.again(ctx, f, true); err != nil {
@@ -182,7 +182,7 @@ func (c *Client) followOnce(ctx context.Context, path string, last *string, t *t
 
 func (c *Client) garbled(what string, err error) error {
 	return &qgjob.Error{
-		Kind: qgjob.KindInternal, Message: fmt.Sprintf("an %s from %s cannot be read", what, c.base),
+		Kind: qgjob.KindInternal, Message: fmt.Sprintf("an %s from %s cannot be read", what, c.Base()),
 		Hint: "are server and client of the same version?", Err: err,
 	}
 }
