@@ -32,7 +32,7 @@ func (f *Folder) Append(sum qgjob.Sum, offset, total int64, r io.Reader) (receiv
 	if err := valid(sum); err != nil {
 		return 0, false, err
 	}
-	if err := f.checkRange(offset, total); err != nil {
+	if err := f.limits.checkRange(offset, total); err != nil {
 		return 0, false, err
 	}
 	if received, done, err := f.already(sum, total); done || err != nil {
@@ -61,26 +61,6 @@ func (f *Folder) Append(sum qgjob.Sum, offset, total int64, r io.Reader) (receiv
 	return received, true, nil
 }
 
-func (f *Folder) checkRange(offset, total int64) error {
-	switch {
-	case total < 0:
-		return qgjob.Invalid("total", fmt.Sprintf("total is %d bytes; it must be 0 or more", total))
-	case offset < 0 || offset > total:
-		return qgjob.Invalid("offset", fmt.Sprintf("offset is %d; it must lie between 0 and the total of %d bytes", offset, total))
-	case total > f.limits.MaxSize:
-		return f.tooLarge(fmt.Sprintf("%d bytes are", total))
-	}
-	return nil
-}
-
-func (f *Folder) tooLarge(what string) error {
-	return &qgjob.Error{
-		Kind: qgjob.KindInvalid, Code: qgjob.CodeTooLarge, Field: "total",
-		Message: fmt.Sprintf("%s over the limit of %d bytes for one file", what, f.limits.MaxSize),
-		Hint:    "send a smaller file, or have the server's limit raised",
-	}
-}
-
 // already answers for a blob that is here, whole. One that has another length
 // is read: when the disk has damaged it, the upload may replace it.
 func (f *Folder) already(sum qgjob.Sum, total int64) (int64, bool, error) {
@@ -93,8 +73,7 @@ func (f *Folder) already(sum qgjob.Sum, total int64) (int64, bool, error) {
 	}
 	switch err := f.Verify(sum); {
 	case err == nil:
-		return size, false, qgjob.Invalid("total",
-			fmt.Sprintf("blob %s is here with %d bytes, not %d; check the file's size and sum", sum, size, total))
+		return size, false, wrongTotal(sum, size, total)
 	case qgjob.KindOf(err) == qgjob.KindInternal:
 		return 0, false, nil
 	default:
@@ -158,9 +137,7 @@ func (f *Folder) grow(file *os.File, sum qgjob.Sum, offset, total int64, r io.Re
 		}
 	}
 	if offset != here {
-		out := qgjob.Conflict(qgjob.CodeOffset, "upload of %s: %d bytes are here, not %d", sum, here, offset)
-		out.Offset, out.Hint = here, fmt.Sprintf("send again from byte %d", here)
-		return here, out
+		return here, wrongOffset(sum, here, offset)
 	}
 	w := &diskWriter{file: file}
 	n, err := io.Copy(w, io.LimitReader(r, total-here))
@@ -169,9 +146,7 @@ func (f *Folder) grow(file *os.File, sum qgjob.Sum, offset, total int64, r io.Re
 		return received, mapDisk("write upload of "+string(sum), w.err)
 	}
 	if err != nil {
-		out := qgjob.Unavailable(err, "upload of %s was cut after %d of %d bytes", sum, received, total)
-		out.Hint = fmt.Sprintf("send again from byte %d", received)
-		return received, out
+		return received, cut(err, sum, received, total)
 	}
 	if received < total || !hasMore(r) {
 		return received, nil
@@ -179,8 +154,7 @@ func (f *Folder) grow(file *os.File, sum qgjob.Sum, offset, total int64, r io.Re
 	if err := file.Truncate(here); err != nil {
 		return received, mapDisk("write upload of "+string(sum), err)
 	}
-	return here, qgjob.Invalid("total",
-		fmt.Sprintf("upload of %s: more bytes came than the %d announced; nothing of this part was kept", sum, total))
+	return here, tooMany(sum, total)
 }
 
 // hasMore reads on until there is a byte or an end. A broken end after the
@@ -218,9 +192,7 @@ func (f *Folder) finish(file *os.File, sum qgjob.Sum, total int64) error {
 		return mapDisk("check upload of "+string(sum), err)
 	}
 	if got := sumFrom(digest); got != sum {
-		out := qgjob.Invalid("sha256", fmt.Sprintf("the %d bytes received have SHA-256 %s, not %s; they were thrown away", total, got, sum))
-		out.Hint = "check that the file did not change while it was sent, and send it again from byte 0"
-		return errors.Join(out, f.dropPartial(sum))
+		return errors.Join(wrongSum(sum, got, total), f.dropPartial(sum))
 	}
 	return f.publish(partial(sum), sum)
 }

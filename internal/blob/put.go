@@ -63,7 +63,7 @@ func (f *Folder) fill(file *os.File, r io.Reader) (qgjob.Sum, int64, error) {
 	case err != nil:
 		return "", 0, qgjob.Unavailable(err, "put blob: the sender stopped after %d bytes", size)
 	case size == f.limits.MaxSize && hasMore(r):
-		return "", 0, f.tooLarge("the bytes sent are")
+		return "", 0, f.limits.tooLarge("the bytes sent are")
 	}
 	return sumFrom(digest), size, nil
 }

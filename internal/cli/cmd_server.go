@@ -30,8 +30,8 @@ func (a *app) serverCmd() *cobra.Command {
 		Short: "Run the server",
 		Long: `Run the server. It keeps everything in --data-dir and loses nothing in a crash.
 With --database several servers share one PostgreSQL database: clients and
-agents may talk to any of them. Their --data-dir must then be one shared
-folder; it keeps builds, bundles and artifacts.
+agents may talk to any of them. Builds, bundles and artifacts must then be in
+one place as well: --blobs names a shared folder or a bucket of S3.
 Off loopback it refuses to start without TLS and a token, unless --insecure
 says so: whoever reaches it may run programs on its agents.`,
 		Example: `  qgjob server
@@ -45,6 +45,7 @@ says so: whoever reaches it may run programs on its agents.`,
 	f.StringVar(&o.tlsCert, "tls-cert", "", "certificate chain, PEM")
 	f.StringVar(&o.tlsKey, "tls-key", "", "its key, PEM")
 	f.StringVar(&o.tokenFile, "token-file", "", "file with the token that clients and agents must have in QGJOB_TOKEN")
+	f.StringVar(&o.blobs, "blobs", "", "where builds, bundles and artifacts are kept: a folder, or s3://BUCKET/PREFIX?endpoint=URL with the keys in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (default: in --data-dir)")
 	f.BoolVar(&o.insecure, "insecure", false, "listen off loopback without TLS or token")
 	f.BoolVarP(&verbose, "verbose", "v", false, "log more")
 	cmd.AddCommand(a.migrateCmd())

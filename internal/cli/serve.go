@@ -23,6 +23,7 @@ import (
 // serverOptions are the flags of everything that runs a server.
 type serverOptions struct {
 	listen, dataDir, database  string
+	blobs                      string // empty: in dataDir
 	leaseTTL                   time.Duration
 	tlsCert, tlsKey, tokenFile string
 	insecure                   bool
@@ -125,7 +126,7 @@ func (a *app) openServer(ctx context.Context, o *serverOptions, log *slog.Logger
 			_ = r.store.Close()
 		}
 	}()
-	blobs, err := blob.OpenFolder(filepath.Join(dir, "blobs"), blob.Limits{MaxSize: qgjob.MaxAppBuild})
+	blobs, err := o.openBlobs(ctx, a)
 	if err != nil {
 		return nil, err
 	}
@@ -162,6 +163,18 @@ func (o *serverOptions) open(ctx context.Context) (net.Listener, error) {
 		l = tls.NewListener(l, config)
 	}
 	return l, nil
+}
+
+// openBlobs opens where builds, bundles and artifacts are kept.
+func (o *serverOptions) openBlobs(ctx context.Context, a *app) (server.Blobs, error) {
+	limits := blob.Limits{MaxSize: qgjob.MaxAppBuild}
+	switch {
+	case blob.IsBucket(o.blobs):
+		return blob.OpenBucket(ctx, o.blobs, limits)
+	case o.blobs != "":
+		return blob.OpenFolder(a.path(o.blobs), limits)
+	}
+	return blob.OpenFolder(filepath.Join(a.path(o.dataDir), "blobs"), limits)
 }
 
 // base is the address under which people on this machine reach the listener.

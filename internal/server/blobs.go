@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"mime"
@@ -14,6 +15,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/qualgent/qgjob"
+	"github.com/qualgent/qgjob/internal/blob"
 )
 
 // sandboxed is the policy of everything that came from tests and uploads:
@@ -29,6 +31,19 @@ const (
 	bodyProgress = 16 << 10
 	unwantedBody = 8 << 20 // bytes of a refused upload that are read and dropped
 )
+
+// Blobs keeps builds, bundles and artifacts by their SHA-256: a folder
+// (blob.Folder) or a bucket that several machines share (blob.Bucket), whose
+// methods say what each of these does.
+type Blobs interface {
+	Stat(sum qgjob.Sum) (blob.Info, error)
+	Append(sum qgjob.Sum, offset, total int64, r io.Reader) (received int64, done bool, err error)
+	Put(r io.Reader) (sum qgjob.Sum, size int64, err error)
+	Open(sum qgjob.Sum) (io.ReadSeekCloser, int64, error)
+	Delete(sum qgjob.Sum) error
+	Sweep(before time.Time) (removed int, freed int64, err error)
+	Probe(ctx context.Context) error
+}
 
 // blobRoutes are the routes that move bytes. What a blob is of is told with
 // PUT /v1/apps, in a job's bundle and with an attempt's artifacts.

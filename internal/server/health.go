@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"net/http"
 	"strings"
 	"sync"
@@ -78,8 +77,8 @@ func (s *Server) checkReady(ctx context.Context) error {
 	if err := s.Store.Ping(ctx); err != nil {
 		wrong, causes = append(wrong, databaseTrouble(err)), append(causes, err)
 	}
-	if err := s.probeBlobs(); err != nil {
-		wrong, causes = append(wrong, "the blob folder cannot be written"), append(causes, err)
+	if err := s.Blobs.Probe(ctx); err != nil {
+		wrong, causes = append(wrong, "builds and artifacts cannot be stored"), append(causes, err)
 	}
 	if len(wrong) == 0 {
 		return nil
@@ -97,30 +96,4 @@ func databaseTrouble(err error) string {
 		return e.Message
 	}
 	return "the database does not answer"
-}
-
-// errProbe ends a probe's bytes, so that the folder keeps nothing of them.
-var errProbe = errors.New("a probe that is not kept")
-
-// probe is some bytes and then errProbe.
-type probe struct{ left int }
-
-// Read gives the bytes that are left.
-func (p *probe) Read(b []byte) (int, error) {
-	if p.left == 0 {
-		return 0, errProbe
-	}
-	n := min(p.left, len(b))
-	clear(b[:n])
-	p.left -= n
-	return n, nil
-}
-
-// probeBlobs writes a block into the blob folder and has it thrown away.
-func (s *Server) probeBlobs() error {
-	_, _, err := s.Blobs.Put(io.Reader(&probe{left: 4096}))
-	if errors.Is(err, errProbe) {
-		return nil
-	}
-	return err
 }

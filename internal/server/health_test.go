@@ -33,7 +33,7 @@ func TestReadyNamesWhatIsWrong(t *testing.T) {
 	}
 	res := h.send("GET", "/readyz", "")
 	status, body := h.read(res)
-	if status != 503 || !strings.Contains(body, "the blob folder cannot be written") || strings.Contains(body, "database") || strings.Contains(body, h.blobDir) {
+	if status != 503 || !strings.Contains(body, "builds and artifacts cannot be stored") || strings.Contains(body, "database") || strings.Contains(body, h.blobDir) {
 		t.Errorf("%d %s", status, body)
 	}
 	if kind := res.Header.Get("Content-Type"); kind != "application/problem+json" || res.Header.Get("Retry-After") == "" {

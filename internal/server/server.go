@@ -10,7 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/qualgent/qgjob/internal/blob"
 	"github.com/qualgent/qgjob/internal/lease"
 	"github.com/qualgent/qgjob/internal/store"
 )
@@ -19,7 +18,7 @@ import (
 type Config struct {
 	Store   *store.Store // opened with Options.Notify = Hub.Notify
 	Hub     *Hub
-	Blobs   *blob.Folder
+	Blobs   Blobs
 	Token   string // shared bearer token; empty lets everybody in
 	Version string
 	Log     *slog.Logger // nil discards
