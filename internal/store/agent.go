@@ -88,7 +88,7 @@ func (t *tx) touch(id qgjob.AgentID) {
 }
 
 func (t *tx) writeAgent(a *agentRow) error {
-	_, err := t.exec(`INSERT INTO agents (`+agentColumns+`, flush) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
+	return t.write("write agent "+string(a.id), `INSERT INTO agents (`+agentColumns+`, flush) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
 		ON CONFLICT (agent_id) DO UPDATE SET target = excluded.target, incarnation = excluded.incarnation, online = excluded.online,
 		draining = excluded.draining, labels = excluded.labels, runner = excluded.runner, host = excluded.host, version = excluded.version,
 		pinned = excluded.pinned, pin_taken = excluded.pin_taken, has_build = excluded.has_build, build_org = excluded.build_org,
@@ -96,10 +96,6 @@ func (t *tx) writeAgent(a *agentRow) error {
 		last_seen = excluded.last_seen, flush = excluded.flush`,
 		string(a.id), string(a.target), a.incarnation, flag(a.online), flag(a.draining), a.labels, a.runner, a.host, a.version, string(a.pinned), flag(a.pinTaken),
 		flag(a.hasBuild), string(a.build.Org), string(a.build.Version), string(a.build.SHA), a.installs, a.avoided, a.registered, a.lastSeen, t.flush)
-	if err != nil {
-		return fmt.Errorf("write agent %s: %w", a.id, err)
-	}
-	return nil
 }
 
 // agent finds an agent and checks that the caller is its newest incarnation.

@@ -13,14 +13,13 @@ import (
 func (s *Store) PutApp(ctx context.Context, a qgjob.App) (qgjob.App, error) {
 	err := s.update(ctx, func(t *tx) error {
 		a.UploadedAt = fromMS(t.nowMS)
-		_, err := t.exec(`INSERT INTO apps (org_id, app_version_id, sha256, size, file_name, uploaded_at) VALUES ($1, $2, $3, $4, $5, $6)
+		err := t.write("write the app version", `INSERT INTO apps (org_id, app_version_id, sha256, size, file_name, uploaded_at) VALUES ($1, $2, $3, $4, $5, $6)
 			ON CONFLICT (org_id, app_version_id) DO UPDATE SET sha256 = excluded.sha256, size = excluded.size, file_name = excluded.file_name, uploaded_at = excluded.uploaded_at`,
 			string(a.OrgID), string(a.AppVersionID), string(a.SHA256), a.Size, a.FileName, t.nowMS)
 		if err != nil {
 			return err
 		}
-		_, err = t.exec(`INSERT INTO builds (sha256, size, file_name) VALUES ($1, $2, $3) ON CONFLICT (sha256) DO NOTHING`, string(a.SHA256), a.Size, a.FileName)
-		return err
+		return t.write("write the build", `INSERT INTO builds (sha256, size, file_name) VALUES ($1, $2, $3) ON CONFLICT (sha256) DO NOTHING`, string(a.SHA256), a.Size, a.FileName)
 	})
 	return a, err
 }
@@ -69,10 +68,9 @@ func (s *Store) AddArtifact(ctx context.Context, a qgjob.Artifact) (qgjob.Artifa
 			return qgjob.NotFound("lease %s does not exist", a.LeaseID)
 		}
 		a.CreatedAt = fromMS(t.nowMS)
-		_, err = t.exec(`INSERT INTO artifacts (lease_id, name, org_id, job_id, sha256, size, content_type, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+		return t.write("write artifact "+a.Name, `INSERT INTO artifacts (lease_id, name, org_id, job_id, sha256, size, content_type, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 			ON CONFLICT (lease_id, name) DO UPDATE SET sha256 = excluded.sha256, size = excluded.size, content_type = excluded.content_type`,
 			string(a.LeaseID), a.Name, org, job, string(a.SHA256), a.Size, a.ContentType, t.nowMS)
-		return err
 	})
 	return a, err
 }

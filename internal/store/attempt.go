@@ -80,11 +80,7 @@ func (t *tx) renew(id qgjob.LeaseID) (qgjob.LeaseAnswer, error) {
 	if j.Job, answer = lease.Renew(j.Job, id); answer == qgjob.LeaseStale {
 		return answer, nil
 	}
-	n, err := t.exec(`UPDATE jobs SET lease_ver = $1 WHERE id = $2 AND lease_id = $3 AND lease_ver = $4`, j.LeaseVer, int64(j.id), string(id), before)
-	if err == nil && n != 1 {
-		err = errLostRace
-	}
-	return answer, err
+	return answer, t.writeOne("renew "+j.id.String(), `UPDATE jobs SET lease_ver = $1 WHERE id = $2 AND lease_id = $3 AND lease_ver = $4`, j.LeaseVer, int64(j.id), string(id), before)
 }
 
 // releaseUnknown gives back an offer that its agent does not know of. What
@@ -116,8 +112,7 @@ func (s *Store) Complete(ctx context.Context, id qgjob.LeaseID, req qgjob.Comple
 		c, err := lease.Complete(j.Job, a, r, t.now, rand.Float64()) //nolint:gosec // spreads retries, nothing to guess
 		if qgjob.CodeOf(err) == qgjob.CodeStaleLease {
 			stale = err
-			_, err = t.exec(`UPDATE attempts SET refused = $1 WHERE lease_id = $2`, string(req.Outcome)+" "+req.Digest, string(id))
-			return err
+			return t.write("keep a refused result", `UPDATE attempts SET refused = $1 WHERE lease_id = $2`, string(req.Outcome)+" "+req.Digest, string(id))
 		}
 		if err != nil {
 			return err
@@ -181,9 +176,8 @@ func (t *tx) countInstall(j *jobRow, req *qgjob.CompleteRequest) error {
 		}
 		t.saveAgent(a)
 	}
-	_, err := t.exec(`UPDATE runs SET installs = installs + $1, avoided = avoided + $2, install_ms = install_ms + $3 WHERE id = $4`,
+	return t.write("count an install into "+j.run.String(), `UPDATE runs SET installs = installs + $1, avoided = avoided + $2, install_ms = install_ms + $3 WHERE id = $4`,
 		done, avoided, req.InstallMS, int64(j.run))
-	return err
 }
 
 // CancelJob asks a job to stop; see lease.Cancel.

@@ -3,7 +3,6 @@ package store
 import (
 	"cmp"
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"math"
@@ -30,7 +29,7 @@ func (t *tx) auditGroups() error {
 		(SELECT COUNT(*) FROM jobs j WHERE j.group_id = g.id AND j.state IN ('assigned', 'running', 'cancelling')),
 		COALESCE((SELECT j.priority FROM jobs j WHERE j.group_id = g.id AND j.state = 'queued' AND j.ready_at = 0`+groupOrder+`LIMIT 1), 0),
 		COALESCE((SELECT j.submitted_at FROM jobs j WHERE j.group_id = g.id AND j.state = 'queued' AND j.ready_at = 0`+groupOrder+`LIMIT 1), 0)
-		FROM job_groups g`, nil, func(rows *sql.Rows) error {
+		FROM job_groups g`, nil, func(rows scanner) error {
 		var id qgjob.GroupID
 		var said, counted [6]int64
 		dest := []any{(*int64)(&id)}

@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"crypto/rand"
-	"database/sql"
 	"encoding/hex"
 	"fmt"
 
@@ -72,7 +71,7 @@ func (t *tx) repeatClaim(id qgjob.AgentID, claim string) ([]qgjob.Offer, error) 
 	offers := []qgjob.Offer{}
 	var jobs []*jobRow
 	err := t.each(`SELECT `+jobColumns+` FROM jobs WHERE agent_id = $1 AND state IN ('assigned', 'running', 'cancelling') ORDER BY lease_no, id`,
-		[]any{string(id)}, func(rows *sql.Rows) error {
+		[]any{string(id)}, func(rows scanner) error {
 			j, err := scanJob(rows)
 			jobs = append(jobs, j)
 			return err
@@ -164,24 +163,17 @@ func (t *tx) pick(a *agentRow, now float64) schedule.Choice {
 // head reads the job of a group that goes first for an agent. Jobs that this
 // agent had better not take come last, and only if nobody else could.
 func (t *tx) head(id qgjob.GroupID, a *agentRow) (*jobRow, error) {
-	st, err := t.stmt(`SELECT ` + jobColumns + ` FROM jobs WHERE group_id = $1 AND state = 'queued' AND ready_at = 0
-		AND (avoid_agent <> $2 OR avoid_until <= $3)` + groupOrder + `LIMIT 1`)
-	if err != nil {
-		return nil, err
-	}
-	j, err := scanJob(st.QueryRowContext(t.ctx, int64(id), string(a.id), t.nowMS))
-	if err == nil || !isNoRows(err) {
+	j, err := t.readJob(` WHERE group_id = $1 AND state = 'queued' AND ready_at = 0
+		AND (avoid_agent <> $2 OR avoid_until <= $3)`+groupOrder+`LIMIT 1`, int64(id), string(a.id), t.nowMS)
+	if err != nil || j != nil {
 		return j, err
 	}
 	g, _ := t.m.state.Group(id)
 	if up, _ := t.m.state.Matching(g.Target, g.Requires); up > 1 {
 		return nil, nil
 	}
-	if st, err = t.stmt(`SELECT ` + jobColumns + ` FROM jobs WHERE group_id = $1 AND state = 'queued' AND ready_at = 0` + groupOrder + `LIMIT 1`); err != nil {
-		return nil, err
-	}
-	j, err = scanJob(st.QueryRowContext(t.ctx, int64(id)))
-	if isNoRows(err) {
+	j, err = t.readJob(` WHERE group_id = $1 AND state = 'queued' AND ready_at = 0`+groupOrder+`LIMIT 1`, int64(id))
+	if err == nil && j == nil {
 		return nil, fmt.Errorf("%s counts %d waiting jobs and holds none", id, g.Waiting)
 	}
 	return j, err
@@ -196,9 +188,9 @@ func (t *tx) offer(a *agentRow, j *jobRow, claim string, install float64) (*qgjo
 	if err := t.apply(j, c, nil); err != nil {
 		return nil, err
 	}
-	if _, err := t.exec(`INSERT INTO attempts (lease_id, org_id, job_id, number, agent_id, incarnation, offered_at) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
+	if err := t.write("write an attempt of "+j.id.String(), `INSERT INTO attempts (lease_id, org_id, job_id, number, agent_id, incarnation, offered_at) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
 		string(j.LeaseID), string(j.org), int64(j.id), j.LeaseNo, string(a.id), a.incarnation, t.nowMS); err != nil {
-		return nil, fmt.Errorf("write attempt of %s: %w", j.id, err)
+		return nil, err
 	}
 	now := schedule.Seconds(t.now)
 	t.m.lease(j, now, install)

@@ -17,9 +17,9 @@ import (
 // dialect is what the two engines do not have in common. Everything else is
 // one SQL text.
 type dialect interface {
-	// begin opens a transaction that may write, after whatever keeps other
+	// begin opens a transaction that may write, and takes whatever keeps other
 	// writers out of it.
-	begin() string
+	begin() []statement
 	// snapshot are the options of a transaction whose reads all see one state.
 	snapshot() *sql.TxOptions
 	// bulkInsert is an insert statement of so many rows.

@@ -91,14 +91,14 @@ func (w *writer) try(ctx context.Context, batch []*op) (err error) {
 func (t *tx) start() error {
 	w := t.w
 	t.begun = true
-	if _, err := w.line.conn.ExecContext(t.ctx, w.dialect.begin()); err != nil {
+	t.pending = w.dialect.begin()
+	t.readCounters()
+	if err := t.sync(); err != nil {
 		return err
 	}
 	t.open = true
 	if w.sharing != nil {
-		if _, err := t.queryRow(`SELECT value FROM counters WHERE name = 'flush'`, nil, &t.seen); err != nil {
-			return fmt.Errorf("read the number of the last flush: %w", err)
-		}
+		t.seen = t.counters["flush"]
 		t.flush = t.seen + 1
 	}
 	if err := t.refresh(); err != nil {
@@ -156,7 +156,7 @@ func (w *writer) commit(t *tx) error {
 	if t.writes == 0 {
 		end = "ROLLBACK"
 	}
-	_, err := w.line.conn.ExecContext(t.ctx, end)
+	err := w.line.run(t.ctx, end)
 	if err != nil && t.name != "" && w.dialect.lost(err) {
 		err = w.settle(t, err)
 	}
@@ -221,12 +221,9 @@ func (w *writer) ask(ctx context.Context, name string) (outcome string, err erro
 	if err := w.line.connect(ctx); err != nil {
 		return "", err
 	}
-	if _, err := w.line.conn.ExecContext(ctx, w.dialect.begin()); err != nil {
-		return "", err
-	}
-	err = w.line.conn.QueryRowContext(ctx, w.sharing.outcome, name).Scan(&outcome)
-	_, e := w.line.conn.ExecContext(ctx, "ROLLBACK")
-	return outcome, errors.Join(err, e)
+	err = w.line.link.run(ctx, append(w.dialect.begin(), statement{query: w.sharing.outcome, args: []any{name},
+		scan: func(row scanner) error { return row.Scan(&outcome) }}))
+	return outcome, errors.Join(err, w.line.run(ctx, "ROLLBACK"))
 }
 
 // notify tells what a commit changed. A listener that panics must not make
@@ -250,10 +247,10 @@ func (w *writer) rollback(t *tx, cause error) {
 		w.forget(t)
 		return
 	}
-	if !t.begun || w.line.conn == nil {
+	if !t.begun || w.line.link == nil {
 		return
 	}
-	if _, err := w.line.conn.ExecContext(context.WithoutCancel(t.ctx), "ROLLBACK"); err != nil {
+	if err := w.line.run(context.WithoutCancel(t.ctx), "ROLLBACK"); err != nil {
 		// SQLite has rolled back by itself after some errors (disk full).
 		w.opts.Log.Debug("rollback", "error", err)
 		if w.sharing != nil {

@@ -22,18 +22,14 @@ func (t *tx) groupByID(id qgjob.GroupID) (schedule.Group, error) {
 	if g, ok := t.m.state.Group(id); ok {
 		return g, nil
 	}
-	st, err := t.stmt(`SELECT ` + groupColumns + ` FROM job_groups WHERE id = $1`)
-	if err != nil {
-		return schedule.Group{}, err
-	}
-	g, k, err := scanGroup(st.QueryRowContext(t.ctx, int64(id)))
-	if err == nil {
-		err = t.adopt(g, k)
+	found, err := t.adoptBy(`id = $1`, int64(id))
+	if err == nil && found == 0 {
+		err = errors.New("it does not exist")
 	}
 	if err != nil {
 		return schedule.Group{}, fmt.Errorf("read %s: %w", id, err)
 	}
-	g, _ = t.m.state.Group(id)
+	g, _ := t.m.state.Group(id)
 	return g, nil
 }
 

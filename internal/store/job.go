@@ -63,13 +63,22 @@ func (j *jobRow) view() qgjob.Job {
 // in its back-off does not.
 func waiting(j lease.Job) bool { return j.State == qgjob.Queued && j.ReadyAt.IsZero() }
 
-func (t *tx) job(id qgjob.JobID) (*jobRow, error) {
-	st, err := t.stmt(`SELECT ` + jobColumns + ` FROM jobs WHERE id = $1`)
+// readJob reads one job by what follows the table's name; nil when there is
+// none.
+func (t *tx) readJob(tail string, args ...any) (j *jobRow, err error) {
+	_, err = t.one(`SELECT `+jobColumns+` FROM jobs`+tail, args, func(row scanner) error {
+		j, err = scanJob(row)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
-	j, err := scanJob(st.QueryRowContext(t.ctx, int64(id)))
-	if isNoRows(err) {
+	return j, nil
+}
+
+func (t *tx) job(id qgjob.JobID) (*jobRow, error) {
+	j, err := t.readJob(` WHERE id = $1`, int64(id))
+	if err == nil && j == nil {
 		return nil, qgjob.NotFound("job %s does not exist", id)
 	}
 	return j, err
@@ -77,16 +86,16 @@ func (t *tx) job(id qgjob.JobID) (*jobRow, error) {
 
 // leased finds the attempt of a lease and its job, in one statement: every
 // sign of life comes through here.
-func (t *tx) leased(id qgjob.LeaseID) (*jobRow, lease.Attempt, error) {
-	a := lease.Attempt{LeaseID: id}
-	st, err := t.stmt(`SELECT ` + jobColumns + `, attempt_outcome, attempt_digest FROM jobs
-		JOIN (SELECT job_id AS attempt_job, outcome AS attempt_outcome, digest AS attempt_digest FROM attempts WHERE lease_id = $1) a ON id = attempt_job`)
-	if err != nil {
-		return nil, a, err
-	}
-	j, err := scanJob(withMore{st.QueryRowContext(t.ctx, string(id)), []any{&a.Outcome, &a.Digest}})
-	if isNoRows(err) {
-		return nil, a, qgjob.NotFound("lease %s does not exist", id)
+func (t *tx) leased(id qgjob.LeaseID) (j *jobRow, a lease.Attempt, err error) {
+	a.LeaseID = id
+	found, err := t.one(`SELECT `+jobColumns+`, attempt_outcome, attempt_digest FROM jobs
+		JOIN (SELECT job_id AS attempt_job, outcome AS attempt_outcome, digest AS attempt_digest FROM attempts WHERE lease_id = $1) a ON id = attempt_job`,
+		[]any{string(id)}, func(row scanner) error {
+			j, err = scanJob(withMore{row, []any{&a.Outcome, &a.Digest}})
+			return err
+		})
+	if err == nil && !found {
+		err = qgjob.NotFound("lease %s does not exist", id)
 	}
 	return j, a, err
 }
@@ -102,17 +111,13 @@ func (t *tx) apply(j *jobRow, c lease.Change, r *qgjob.CompleteRequest) error {
 	if j.State == qgjob.Queued && !j.ReadyAt.After(t.now) {
 		j.ReadyAt = time.Time{} // ready at once: no back-off to wait for
 	}
-	n, err := t.exec(`UPDATE jobs SET state = $1, ready_at = $2, lease_id = $3, lease_no = $4, lease_ver = $5, claim_id = $6, agent_id = $7, incarnation = $8,
+	if err := t.writeOne("write "+j.id.String(), `UPDATE jobs SET state = $1, ready_at = $2, lease_id = $3, lease_no = $4, lease_ver = $5, claim_id = $6, agent_id = $7, incarnation = $8,
 		started = $9, starts = $10, infra_fails = $11, test_attempts = $12, cancel_requested = $13, done_lease = $14, reason = $15, message = $16, flaky = $17,
 		avoid_agent = $18, avoid_until = $19, started_at = $20, finished_at = $21 WHERE id = $22 AND state = $23 AND lease_id = $24 AND lease_ver = $25`,
 		string(j.State), ms(j.ReadyAt), string(j.LeaseID), j.LeaseNo, j.LeaseVer, j.claimID, string(j.Agent), j.Incarnation,
 		flag(j.Started), j.Starts, j.InfraFails, j.TestAttempts, flag(j.CancelRequested), string(j.DoneLease), string(j.Reason), j.Message, flag(j.Flaky),
-		string(j.AvoidAgent), ms(j.AvoidUntil), ms(j.StartedAt), j.finished, int64(j.id), string(before.State), string(before.LeaseID), before.LeaseVer)
-	if err != nil {
-		return fmt.Errorf("write %s: %w", j.id, err)
-	}
-	if n != 1 {
-		return fmt.Errorf("write %s: %w", j.id, errLostRace)
+		string(j.AvoidAgent), ms(j.AvoidUntil), ms(j.StartedAt), j.finished, int64(j.id), string(before.State), string(before.LeaseID), before.LeaseVer); err != nil {
+		return err
 	}
 	if c.Attempt != nil {
 		if err := t.endAttempt(before, c.Attempt, r); err != nil {
@@ -142,13 +147,9 @@ func (t *tx) endAttempt(before lease.Job, e *lease.Ended, r *qgjob.CompleteReque
 		}
 		tests = string(b)
 	}
-	_, err := t.exec(`UPDATE attempts SET started_at = $1, ended_at = $2, outcome = $3, reason = $4, message = $5, exit_code = $6, digest = $7,
+	return t.write("write attempt "+string(e.LeaseID), `UPDATE attempts SET started_at = $1, ended_at = $2, outcome = $3, reason = $4, message = $5, exit_code = $6, digest = $7,
 		install = $8, install_ms = $9, test_ms = $10, tests = $11 WHERE lease_id = $12`,
 		ms(before.StartedAt), t.nowMS, string(e.Outcome), string(e.Reason), e.Message, r.ExitCode, r.Digest, string(r.Install), r.InstallMS, r.TestMS, tests, string(e.LeaseID))
-	if err != nil {
-		return fmt.Errorf("write attempt %s: %w", e.LeaseID, err)
-	}
-	return nil
 }
 
 // moveGroup keeps the aggregates of the job's group and the mirror in step

@@ -146,10 +146,10 @@ func (t *tx) learnTest(k testKey, seconds float64) error {
 	}
 	e = e.Observe(seconds)
 	t.m.learnt.tests[k] = e
-	if _, err := t.exec(`INSERT INTO test_estimates (org_id, test_path, target, n, mean_s) VALUES ($1, $2, $3, $4, $5)
+	if err := t.write("write the estimate of "+k.path, `INSERT INTO test_estimates (org_id, test_path, target, n, mean_s) VALUES ($1, $2, $3, $4, $5)
 		ON CONFLICT (org_id, test_path, target) DO UPDATE SET n = excluded.n, mean_s = excluded.mean_s`,
 		string(k.org), k.path, string(k.target), e.N, e.Mean); err != nil {
-		return fmt.Errorf("write the estimate of %s: %w", k.path, err)
+		return err
 	}
 	return t.learnAverage(averageKey{k.org, whatTest}, seconds)
 }
@@ -162,10 +162,10 @@ func (t *tx) learnInstall(j *jobRow, seconds float64) error {
 	}
 	e = e.Observe(seconds)
 	t.m.learnt.installs[k] = e
-	if _, err := t.exec(`INSERT INTO install_estimates (org_id, app_version_id, build_sha256, target, n, mean_s) VALUES ($1, $2, $3, $4, $5, $6)
+	if err := t.write("write the install estimate of "+string(j.version), `INSERT INTO install_estimates (org_id, app_version_id, build_sha256, target, n, mean_s) VALUES ($1, $2, $3, $4, $5, $6)
 		ON CONFLICT (org_id, app_version_id, build_sha256, target) DO UPDATE SET n = excluded.n, mean_s = excluded.mean_s`,
 		string(j.org), string(j.version), string(j.build), string(j.target), e.N, e.Mean); err != nil {
-		return fmt.Errorf("write the install estimate of %s: %w", j.version, err)
+		return err
 	}
 	if err := t.learnAverage(averageKey{j.org, whatInstall}, seconds); err != nil {
 		return err
@@ -200,9 +200,6 @@ func (t *tx) learnAverage(k averageKey, seconds float64) error {
 	}
 	a = a.Observe(seconds)
 	t.m.learnt.averages[k] = a
-	if _, err := t.exec(`INSERT INTO org_averages (org_id, what, n, sum_s, flush) VALUES ($1, $2, $3, $4, $5)
-		ON CONFLICT (org_id, what) DO UPDATE SET n = excluded.n, sum_s = excluded.sum_s, flush = excluded.flush`, string(k.org), k.what, a.N, a.Sum, t.flush); err != nil {
-		return fmt.Errorf("write the averages of %s: %w", k.org, err)
-	}
-	return nil
+	return t.write("write the averages of "+string(k.org), `INSERT INTO org_averages (org_id, what, n, sum_s, flush) VALUES ($1, $2, $3, $4, $5)
+		ON CONFLICT (org_id, what) DO UPDATE SET n = excluded.n, sum_s = excluded.sum_s, flush = excluded.flush`, string(k.org), k.what, a.N, a.Sum, t.flush)
 }

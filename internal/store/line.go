@@ -2,10 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
-	"database/sql/driver"
-	"errors"
-	"fmt"
 	"time"
 )
 
@@ -14,64 +10,50 @@ const (
 	pauseMost  = 5 * time.Second
 )
 
-// line is the writer's one connection with its prepared statements. A lost one
-// is made anew, with growing pauses between failures; what is asked meanwhile
-// is refused at once.
+// line is the writer's one connection. A lost one is made anew, with growing
+// pauses between failures; what is asked meanwhile is refused at once.
 type line struct {
-	db    *sql.DB
-	conn  *sql.Conn // nil when there is none
-	stmts map[string]*sql.Stmt
+	dial  func(context.Context) (link, error)
+	link  link // nil when there is none
 	pause time.Duration
 	after time.Time // before it no new try is made
 	away  error     // why the last one failed
 }
 
 func (l *line) connect(ctx context.Context) error {
-	if l.conn != nil {
+	if l.link != nil {
 		return nil
 	}
 	if l.away != nil && time.Now().Before(l.after) {
 		return l.away
 	}
-	conn, err := l.db.Conn(ctx)
+	made, err := l.dial(ctx)
 	if err != nil {
 		l.pause = min(max(2*l.pause, pauseLeast), pauseMost)
 		l.after, l.away = time.Now().Add(l.pause), err
 		return err
 	}
-	l.conn, l.stmts, l.pause, l.away = conn, map[string]*sql.Stmt{}, 0, nil
+	l.link, l.pause, l.away = made, 0, nil
 	return nil
 }
 
-func (l *line) prepare(ctx context.Context, query string) (*sql.Stmt, error) {
-	if st := l.stmts[query]; st != nil {
-		return st, nil
-	}
-	st, err := l.conn.PrepareContext(ctx, query)
-	if err != nil {
-		return nil, fmt.Errorf("prepare %.60q: %w", query, err)
-	}
-	l.stmts[query] = st
-	return st, nil
+// run sends one statement that gives no rows.
+func (l *line) run(ctx context.Context, query string) error {
+	return l.link.run(ctx, []statement{{query: query, want: anyRows}})
 }
 
-// drop gives a broken connection up; it must not come back from the pool.
+// drop gives a broken connection up.
 func (l *line) drop() {
-	if l.conn == nil {
+	if l.link == nil {
 		return
 	}
-	_ = l.conn.Raw(func(any) error { return driver.ErrBadConn })
-	_ = l.conn.Close() // is closed already
-	l.conn, l.stmts = nil, nil
+	l.link.drop()
+	l.link = nil
 }
 
 func (l *line) close() error {
-	if l.conn == nil {
+	if l.link == nil {
 		return nil
 	}
-	var err error
-	for _, st := range l.stmts {
-		err = errors.Join(err, st.Close())
-	}
-	return errors.Join(err, l.conn.Close())
+	return l.link.close()
 }

@@ -35,15 +35,14 @@ func (s *Store) AppendLog(ctx context.Context, id qgjob.LeaseID, offset int64, d
 		fresh := data[length-offset:]
 		keep := fresh[:min(int64(len(fresh)), qgjob.MaxAttemptLog-kept)]
 		if len(keep) > 0 {
-			if _, err := t.exec(`INSERT INTO log_chunks (lease_id, off, data) VALUES ($1, $2, $3)`, string(id), kept, bytes.Clone(keep)); err != nil {
-				return fmt.Errorf("append to the log of lease %s: %w", id, err)
+			if err := t.write("append to the log of lease "+string(id), `INSERT INTO log_chunks (lease_id, off, data) VALUES ($1, $2, $3)`, string(id), kept, bytes.Clone(keep)); err != nil {
+				return err
 			}
 		}
 		kept += int64(len(keep))
 		resp.Full = kept >= qgjob.MaxAttemptLog
 		t.note.Logs = append(t.note.Logs, id)
-		_, err = t.exec(`UPDATE attempts SET log_bytes = $1, log_kept = $2 WHERE lease_id = $3`, resp.Length, kept, string(id))
-		return err
+		return t.write("lengthen the log of lease "+string(id), `UPDATE attempts SET log_bytes = $1, log_kept = $2 WHERE lease_id = $3`, resp.Length, kept, string(id))
 	})
 	return resp, err
 }

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"database/sql"
 	"encoding/json"
 	"fmt"
 
@@ -53,7 +52,7 @@ func loadMirror(t *tx) (*mirror, error) {
 	if err := t.loadGroups(`waiting > 0 OR serving > 0`); err != nil {
 		return nil, fmt.Errorf("read groups: %w", err)
 	}
-	if err := t.each(`SELECT `+agentColumns+` FROM agents`, nil, func(rows *sql.Rows) error {
+	if err := t.each(`SELECT `+agentColumns+` FROM agents`, nil, func(rows scanner) error {
 		a, err := scanAgent(rows)
 		if err != nil {
 			return err
@@ -69,7 +68,7 @@ func loadMirror(t *tx) (*mirror, error) {
 
 func (m *mirror) loadLeases(t *tx) error {
 	err := t.each(`SELECT org_id, group_id, lease_id, agent_id, estimate_ms FROM jobs WHERE state IN ('assigned', 'running', 'cancelling')`,
-		nil, func(rows *sql.Rows) error {
+		nil, func(rows scanner) error {
 			var j jobRow
 			if err := rows.Scan(&j.org, &j.group, &j.LeaseID, &j.Agent, &j.estimateMS); err != nil {
 				return err
@@ -83,29 +82,33 @@ func (m *mirror) loadLeases(t *tx) error {
 	return nil
 }
 
-// scanner is a row to read: of one or of many.
-type scanner interface{ Scan(...any) error }
-
 const groupColumns = `id, org_id, app_version_id, build_sha256, target, requires, waiting, runs, work_ms, head_priority, head_submitted`
 
 // loadGroups takes the groups of a condition into the mirror, once all their
 // rows are read: adopting one asks for its estimate on the same connection.
 func (t *tx) loadGroups(condition string, args ...any) error {
+	_, err := t.adoptBy(condition, args...)
+	return err
+}
+
+// adoptBy is loadGroups that gives the last group found; 0 when there is none.
+func (t *tx) adoptBy(condition string, args ...any) (last qgjob.GroupID, err error) {
 	var found []schedule.Group
 	var keys []groupKey
-	if err := t.each(`SELECT `+groupColumns+` FROM job_groups WHERE `+condition, args, func(rows *sql.Rows) error {
-		g, k, err := scanGroup(rows)
+	if err := t.each(`SELECT `+groupColumns+` FROM job_groups WHERE `+condition, args, func(row scanner) error {
+		g, k, err := scanGroup(row)
 		found, keys = append(found, g), append(keys, k)
 		return err
 	}); err != nil {
-		return err
+		return 0, err
 	}
 	for i := range found {
 		if err := t.adopt(found[i], keys[i]); err != nil {
-			return err
+			return 0, err
 		}
+		last = found[i].ID
 	}
-	return nil
+	return last, nil
 }
 
 func scanGroup(row scanner) (g schedule.Group, k groupKey, err error) {

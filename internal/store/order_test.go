@@ -44,7 +44,7 @@ func TestTheOrderInSQLIsThatOfTheScheduler(t *testing.T) {
 					return err
 				}
 			}
-			return tx.each(`SELECT id FROM jobs WHERE app_version_id = $1 AND state = 'queued' AND ready_at = 0`+groupOrder, []any{string(req.Jobs[0].AppVersionID)}, func(rows *sql.Rows) error {
+			return tx.each(`SELECT id FROM jobs WHERE app_version_id = $1 AND state = 'queued' AND ready_at = 0`+groupOrder, []any{string(req.Jobs[0].AppVersionID)}, func(rows scanner) error {
 				var id int64
 				err := rows.Scan(&id)
 				got = append(got, id)

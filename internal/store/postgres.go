@@ -83,7 +83,9 @@ func (s *Store) openPostgres(ctx context.Context, url string) error {
 	if !s.opts.Alone {
 		s.pulse = startPulse(c, s.hear, s.opts.Log)
 	}
-	s.writer, err = startWriter(ctx, db, s.dialect, s.pulse, s.opts)
+	writing := c.Copy()
+	writing.RuntimeParams["lock_timeout"] = strconv.FormatInt((flushWithin / 2).Milliseconds(), 10)
+	s.writer, err = startWriter(ctx, func(ctx context.Context) (link, error) { return newPipeline(ctx, writing) }, s.dialect, s.pulse, s.opts)
 	if err != nil {
 		s.stopPulse()
 		return errors.Join(opening(name, err), s.read.Close(), db.Close())
@@ -148,10 +150,10 @@ func preparePostgres(ctx context.Context, db *sql.DB, name string) (err error) {
 type postgresDialect struct{}
 
 // begin takes the lock that makes flushes of all replicas follow one another;
-// it ends with the transaction. What waits for it longer than a flush may
-// take gives up.
-func (postgresDialect) begin() string {
-	return fmt.Sprintf(`BEGIN; SET LOCAL lock_timeout = %d; SELECT pg_advisory_xact_lock(%d)`, (flushWithin / 2).Milliseconds(), int64(flushLock))
+// it ends with the transaction. What waits for it longer than lock_timeout
+// (see openPostgres) gives up.
+func (postgresDialect) begin() []statement {
+	return []statement{{query: `BEGIN`, want: anyRows}, {query: `SELECT pg_advisory_xact_lock($1)`, args: []any{int64(flushLock)}, want: anyRows}}
 }
 
 func (postgresDialect) snapshot() *sql.TxOptions {

@@ -263,7 +263,7 @@ func (s *Store) Events(ctx context.Context, run qgjob.RunID, after int64, limit 
 func (t *tx) unfinished(run qgjob.RunID, after qgjob.JobID) ([]*jobRow, error) {
 	var jobs []*jobRow
 	err := t.each(`SELECT `+jobColumns+` FROM jobs WHERE run_id = $1 AND id > $2 AND state IN ('queued', 'assigned', 'running', 'cancelling')
-		ORDER BY id LIMIT $3`, []any{int64(run), int64(after), cancelBatch}, func(rows *sql.Rows) error {
+		ORDER BY id LIMIT $3`, []any{int64(run), int64(after), cancelBatch}, func(rows scanner) error {
 		j, err := scanJob(rows)
 		jobs = append(jobs, j)
 		return err

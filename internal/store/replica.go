@@ -1,7 +1,6 @@
 package store
 
 import (
-	"database/sql"
 	"fmt"
 	"maps"
 
@@ -40,7 +39,7 @@ func (t *tx) catchUp(since int64) error {
 // Whatever is learnt changes an average, and that carries the number.
 func (t *tx) forgetLearnt(since int64) (installs []qgjob.OrgID, err error) {
 	tests := false
-	err = t.each(`SELECT org_id, what FROM org_averages WHERE flush > 0 AND flush > $1`, []any{since}, func(rows *sql.Rows) error {
+	err = t.each(`SELECT org_id, what FROM org_averages WHERE flush > 0 AND flush > $1`, []any{since}, func(rows scanner) error {
 		var k averageKey
 		if err := rows.Scan(&k.org, &k.what); err != nil {
 			return err
@@ -63,7 +62,7 @@ func (t *tx) forgetLearnt(since int64) (installs []qgjob.OrgID, err error) {
 }
 
 // readOrg takes an org's row; how many jobs it runs is counted by leases.
-func (m *mirror) readOrg(rows *sql.Rows) error {
+func (m *mirror) readOrg(rows scanner) error {
 	var o schedule.Org
 	var at int64
 	if err := rows.Scan(&o.ID, &o.Weight, &o.Quota, &o.Used.Seconds, &at); err != nil {
@@ -78,7 +77,7 @@ func (m *mirror) readOrg(rows *sql.Rows) error {
 // catchUpAgents reads the agents that changed, and what they hold now.
 func (t *tx) catchUpAgents(since int64) error {
 	changed := map[qgjob.AgentID][]*jobRow{}
-	if err := t.each(`SELECT `+agentColumns+` FROM agents WHERE flush > 0 AND flush > $1`, []any{since}, func(rows *sql.Rows) error {
+	if err := t.each(`SELECT `+agentColumns+` FROM agents WHERE flush > 0 AND flush > $1`, []any{since}, func(rows scanner) error {
 		a, err := scanAgent(rows)
 		if err != nil {
 			return err
@@ -93,7 +92,7 @@ func (t *tx) catchUpAgents(since int64) error {
 		return err
 	}
 	if err := t.each(`SELECT j.org_id, j.group_id, j.lease_id, j.agent_id, j.estimate_ms FROM agents a JOIN jobs j ON j.agent_id = a.agent_id
-		WHERE a.flush > 0 AND a.flush > $1 AND j.state IN ('assigned', 'running', 'cancelling')`, []any{since}, func(rows *sql.Rows) error {
+		WHERE a.flush > 0 AND a.flush > $1 AND j.state IN ('assigned', 'running', 'cancelling')`, []any{since}, func(rows scanner) error {
 		j := &jobRow{}
 		if err := rows.Scan(&j.org, &j.group, &j.LeaseID, &j.Agent, &j.estimateMS); err != nil {
 			return err

@@ -41,7 +41,7 @@ func (s *Store) openSQLite(ctx context.Context, path string) error {
 	s.read.SetMaxOpenConns(readers)
 	s.read.SetMaxIdleConns(readers)
 	s.dialect = sqliteDialect{}
-	s.writer, err = startWriter(ctx, db, s.dialect, nil, s.opts)
+	s.writer, err = startWriter(ctx, func(ctx context.Context) (link, error) { return newSQLLink(ctx, db) }, s.dialect, nil, s.opts)
 	if err != nil {
 		return errors.Join(unavailable(err), s.read.Close(), db.Close())
 	}
@@ -52,7 +52,9 @@ func (s *Store) openSQLite(ctx context.Context, path string) error {
 // sqliteDialect is the dialect of SQLite, which one process owns.
 type sqliteDialect struct{}
 
-func (sqliteDialect) begin() string            { return "BEGIN IMMEDIATE" }
+func (sqliteDialect) begin() []statement {
+	return []statement{{query: "BEGIN IMMEDIATE", want: anyRows}}
+}
 func (sqliteDialect) snapshot() *sql.TxOptions { return &sql.TxOptions{ReadOnly: true} }
 func (sqliteDialect) clean([]any)              {}
 func (sqliteDialect) lost(error) bool          { return false }

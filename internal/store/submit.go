@@ -231,24 +231,16 @@ func (t *tx) groupOf(k groupKey) (qgjob.GroupID, error) {
 		return id, nil
 	}
 	args := []any{string(k.org), string(k.version), string(k.build), string(k.target), k.requires}
-	st, err := t.stmt(`SELECT ` + groupColumns + ` FROM job_groups WHERE org_id = $1 AND app_version_id = $2 AND build_sha256 = $3 AND target = $4 AND requires = $5`)
-	if err != nil {
-		return 0, err
-	}
-	g, _, err := scanGroup(st.QueryRowContext(t.ctx, args...))
-	if err == nil {
-		return g.ID, t.adopt(g, k)
-	}
-	if !isNoRows(err) {
-		return 0, fmt.Errorf("find a group: %w", err)
+	if id, err := t.adoptBy(`org_id = $1 AND app_version_id = $2 AND build_sha256 = $3 AND target = $4 AND requires = $5`, args...); err != nil || id != 0 {
+		return id, err
 	}
 	n, err := t.take("group", 1)
 	if err != nil {
 		return 0, err
 	}
-	if _, err := t.exec(`INSERT INTO job_groups (id, org_id, app_version_id, build_sha256, target, requires) VALUES ($1, $2, $3, $4, $5, $6)`,
+	if err := t.write("make a group", `INSERT INTO job_groups (id, org_id, app_version_id, build_sha256, target, requires) VALUES ($1, $2, $3, $4, $5, $6)`,
 		append([]any{n}, args...)...); err != nil {
-		return 0, fmt.Errorf("make a group: %w", err)
+		return 0, err
 	}
 	return qgjob.GroupID(n), t.adopt(schedule.Group{ID: qgjob.GroupID(n)}, k)
 }

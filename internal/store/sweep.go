@@ -89,7 +89,7 @@ func (s *Store) WakeDelayed(ctx context.Context) (n int, err error) {
 		n = 0
 		var jobs []*jobRow
 		err := t.each(`SELECT `+jobColumns+` FROM jobs WHERE state = 'queued' AND ready_at > 0 AND ready_at <= $1 ORDER BY ready_at LIMIT $2`,
-			[]any{t.nowMS, wakeBatch}, func(rows *sql.Rows) error {
+			[]any{t.nowMS, wakeBatch}, func(rows scanner) error {
 				j, err := scanJob(rows)
 				jobs = append(jobs, j)
 				return err

@@ -29,14 +29,20 @@ type tx struct {
 	open   bool
 	load   schedule.Load // before it began
 	writes int
-	seen   int64  // the number of the last flush before this one, where several servers write
-	flush  int64  // this one's number; 0 where one server writes
-	name   string // what the engine calls this transaction, once it is stamped
-	note   Note
-	groups map[qgjob.GroupID]*groupDelta // changed, to be written at the end
-	dirty  struct {
+	seen   int64 // the number of the last flush before this one, where several servers write
+	flush  int64 // this one's number; 0 where one server writes
+
+	counters map[string]int64 // the last number given by each
+	name     string           // what the engine calls this transaction, once it is stamped
+	note     Note
+
+	pending []statement                   // to be sent with the next answer that is waited for
+	groups  map[qgjob.GroupID]*groupDelta // changed, to be written at the end
+	dirty   struct {
 		agents map[qgjob.AgentID]bool
 		orgs   map[qgjob.OrgID]bool
+
+		counters map[string]bool
 	}
 	lastBuild struct { // what buildOf looked up last
 		org     qgjob.OrgID
@@ -48,49 +54,78 @@ type tx struct {
 // groupDelta is how a transaction changed a group's aggregates.
 type groupDelta struct{ waiting, runs, workMS, serving int64 }
 
-func (t *tx) stmt(query string) (*sql.Stmt, error) {
-	return t.w.line.prepare(t.ctx, query)
+// pendingMost bounds what waits to be sent, and with it the memory of a large
+// submission.
+const pendingMost = 1000
+
+// write queues a statement that writes. It is sent with the next one whose
+// answer is waited for, or at the end of the transaction.
+func (t *tx) write(what, query string, args ...any) error {
+	return t.queue(statement{query: query, args: args, want: anyRows, what: what})
 }
 
-// exec writes and gives the number of rows changed.
-func (t *tx) exec(query string, args ...any) (int64, error) {
+// writeOne is write for a statement that must change exactly one row: else a
+// race is lost, which breaks the transaction when it comes to light.
+func (t *tx) writeOne(what, query string, args ...any) error {
+	return t.queue(statement{query: query, args: args, want: 1, what: what})
+}
+
+func (t *tx) queue(st statement) error {
 	t.writes++
-	st, err := t.stmt(query)
-	if err != nil {
+	t.w.dialect.clean(st.args)
+	t.pending = append(t.pending, st)
+	if len(t.pending) < pendingMost {
+		return nil
+	}
+	return t.sync()
+}
+
+// ask queues a statement that gives rows; scan is called once for each, when
+// sync sends it.
+func (t *tx) ask(query string, args []any, scan func(scanner) error) {
+	t.pending = append(t.pending, statement{query: query, args: args, scan: scan})
+}
+
+// sync sends all that waits, in one go.
+func (t *tx) sync() error {
+	list := t.pending
+	if len(list) == 0 {
+		return nil
+	}
+	t.pending = nil
+	return t.w.line.link.run(t.ctx, list)
+}
+
+// exec writes at once and gives the number of rows changed.
+func (t *tx) exec(query string, args ...any) (n int64, err error) {
+	if err := t.queue(statement{query: query, args: args, want: anyRows, n: &n}); err != nil {
 		return 0, err
 	}
-	t.w.dialect.clean(args)
-	res, err := st.ExecContext(t.ctx, args...)
-	if err != nil {
-		return 0, err
-	}
-	return res.RowsAffected()
+	return n, t.sync()
 }
 
 // queryRow reads one row; found is false when there is none.
 func (t *tx) queryRow(query string, args []any, dest ...any) (found bool, err error) {
-	st, err := t.stmt(query)
-	if err != nil {
-		return false, err
-	}
-	err = st.QueryRowContext(t.ctx, args...).Scan(dest...)
-	if errors.Is(err, sql.ErrNoRows) {
-		return false, nil
-	}
-	return err == nil, err
+	return t.one(query, args, func(row scanner) error { return row.Scan(dest...) })
 }
 
-// each reads rows; scan is called once for each.
-func (t *tx) each(query string, args []any, scan func(*sql.Rows) error) error {
-	st, err := t.stmt(query)
-	if err != nil {
-		return err
-	}
-	rows, err := st.QueryContext(t.ctx, args...)
-	if err != nil {
-		return err
-	}
-	return eachRow(rows, scan)
+// one reads one row by scan; found is false when there is none.
+func (t *tx) one(query string, args []any, scan func(scanner) error) (found bool, err error) {
+	err = t.each(query, args, func(row scanner) error {
+		if found {
+			return nil
+		}
+		found = true
+		return scan(row)
+	})
+	return found, err
+}
+
+// each reads rows; scan is called once for each. What waits to be written is
+// written before, so that it is seen.
+func (t *tx) each(query string, args []any, scan func(scanner) error) error {
+	t.ask(query, args, scan)
+	return t.sync()
 }
 
 // eachRow reads rows to their end and closes them, whatever happens: rows left
@@ -108,13 +143,29 @@ func eachRow(rows *sql.Rows, scan func(*sql.Rows) error) (err error) {
 // take reserves n numbers of a counter and gives the first. Numbers are never
 // issued again, whatever becomes of what they name.
 func (t *tx) take(counter string, n int) (int64, error) {
-	t.writes++
-	var last int64
-	found, err := t.queryRow(`UPDATE counters SET value = value + $1 WHERE name = $2 RETURNING value`, []any{n, counter}, &last)
-	if err == nil && !found {
-		err = fmt.Errorf("counter %s is missing", counter)
+	last, found := t.counters[counter]
+	if !found {
+		return 0, fmt.Errorf("counter %s is missing", counter)
 	}
-	return last - int64(n) + 1, err
+	t.writes++
+	t.counters[counter] = last + int64(n)
+	if t.dirty.counters == nil {
+		t.dirty.counters = map[string]bool{}
+	}
+	t.dirty.counters[counter] = true
+	return last + 1, nil
+}
+
+// readCounters asks for the numbers that were given so far.
+func (t *tx) readCounters() {
+	t.counters = map[string]int64{}
+	t.ask(`SELECT name, value FROM counters`, nil, func(row scanner) error {
+		var name string
+		var value int64
+		err := row.Scan(&name, &value)
+		t.counters[name] = value
+		return err
+	})
 }
 
 // tell adds an event to the outbox; it is numbered and written by finish.
@@ -136,11 +187,10 @@ func (t *tx) group(id qgjob.GroupID) *groupDelta {
 func (t *tx) finish() error {
 	for id, d := range t.groups {
 		g, _ := t.m.state.Group(id)
-		n, err := t.exec(`UPDATE job_groups SET waiting = waiting + $1, runs = runs + $2, work_ms = work_ms + $3, serving = serving + $4,
+		if err := t.writeOne("write "+id.String(), `UPDATE job_groups SET waiting = waiting + $1, runs = runs + $2, work_ms = work_ms + $3, serving = serving + $4,
 			head_priority = $5, head_submitted = $6, rev = rev + 1, flush = $7 WHERE id = $8`,
-			d.waiting, d.runs, d.workMS, d.serving, g.HeadPriority, int64(g.HeadSubmitted*1000+0.5), t.flush, int64(id))
-		if err != nil || n != 1 {
-			return errors.Join(err, fmt.Errorf("write %s: %d rows changed", id, n))
+			d.waiting, d.runs, d.workMS, d.serving, g.HeadPriority, int64(g.HeadSubmitted*1000+0.5), t.flush, int64(id)); err != nil {
+			return err
 		}
 	}
 	for id := range t.dirty.agents {
@@ -150,7 +200,7 @@ func (t *tx) finish() error {
 	}
 	for id := range t.dirty.orgs {
 		o := t.m.state.Org(id)
-		if _, err := t.exec(`INSERT INTO orgs (org_id, weight, quota, vt, vt_at, flush) VALUES ($1, $2, $3, $4, $5, $6)
+		if err := t.write("write org "+string(id), `INSERT INTO orgs (org_id, weight, quota, vt, vt_at, flush) VALUES ($1, $2, $3, $4, $5, $6)
 			ON CONFLICT (org_id) DO UPDATE SET weight = excluded.weight, quota = excluded.quota, vt = excluded.vt, vt_at = excluded.vt_at, flush = excluded.flush`,
 			string(id), o.Weight, o.Quota, o.Used.Seconds, int64(o.Used.At*1000), t.flush); err != nil {
 			return err
@@ -159,6 +209,11 @@ func (t *tx) finish() error {
 	if err := t.writeEvents(); err != nil {
 		return err
 	}
+	for name := range t.dirty.counters {
+		if err := t.writeOne("write counter "+name, `UPDATE counters SET value = $1 WHERE name = $2`, t.counters[name], name); err != nil {
+			return err
+		}
+	}
 	return t.stamp()
 }
 
@@ -166,7 +221,7 @@ func (t *tx) finish() error {
 // the name tells what became of it.
 func (t *tx) stamp() error {
 	if t.w.sharing == nil || t.writes == 0 {
-		return nil
+		return t.sync()
 	}
 	found, err := t.queryRow(t.w.sharing.stamp, []any{t.flush}, &t.name)
 	if err == nil && !found {
@@ -208,8 +263,8 @@ func (t *tx) insert(table, columns string, rows [][]any) error {
 		for _, r := range rows[:n] {
 			args = append(args, r...)
 		}
-		if _, err := t.exec(t.w.dialect.bulkInsert(table, columns, n, len(rows[0])), args...); err != nil {
-			return fmt.Errorf("insert into %s: %w", table, err)
+		if err := t.write("insert into "+table, t.w.dialect.bulkInsert(table, columns, n, len(rows[0])), args...); err != nil {
+			return err
 		}
 		rows = rows[n:]
 	}

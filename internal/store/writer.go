@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"sync/atomic"
 	"time"
@@ -47,8 +46,8 @@ type op struct {
 	answer chan struct{}
 }
 
-func startWriter(ctx context.Context, db *sql.DB, d dialect, p *pulse, opts Options) (*writer, error) {
-	w := &writer{opts: opts, pulse: p, patience: settleWithin, ops: make(chan *op, maxBatch), quit: make(chan struct{}), gone: make(chan struct{}), dialect: d, sharing: d.sharing(), line: line{db: db}}
+func startWriter(ctx context.Context, dial func(context.Context) (link, error), d dialect, p *pulse, opts Options) (*writer, error) {
+	w := &writer{opts: opts, pulse: p, patience: settleWithin, ops: make(chan *op, maxBatch), quit: make(chan struct{}), gone: make(chan struct{}), dialect: d, sharing: d.sharing(), line: line{dial: dial}}
 	if err := w.try(ctx, nil); err != nil { // reads the mirror
 		return nil, errors.Join(err, w.close())
 	}

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"runtime"
@@ -132,7 +131,7 @@ func TestABadOperationDoesNotFailItsNeighbours(t *testing.T) {
 			panic("boom")
 		},
 		"panic over open rows": func(t *tx) error {
-			return t.each(`SELECT name FROM counters`, nil, func(*sql.Rows) error { panic("boom") })
+			return t.each(`SELECT name FROM counters`, nil, func(scanner) error { panic("boom") })
 		},
 		"sql": func(t *tx) error {
 			_, err := t.exec(`INSERT INTO orgs (org_id) VALUES ($1), ($2)`, "bad", "bad")
