@@ -108,7 +108,12 @@ func (b *lockedBuffer) state() (string, <-chan struct{}) {
 
 // start runs qgjob with arguments; it is killed when the test ends.
 func start(dir string, args ...string) (*program, error) {
-	p := &program{Cmd: exec.Command(testBinary(), args...), out: &lockedBuffer{on: make(chan struct{})}, exited: make(chan struct{})}
+	return startBinary(testBinary(), dir, args...)
+}
+
+// startBinary is start for another qgjob than this one.
+func startBinary(binary, dir string, args ...string) (*program, error) {
+	p := &program{Cmd: exec.Command(binary, args...), out: &lockedBuffer{on: make(chan struct{})}, exited: make(chan struct{})}
 	p.Dir = dir
 	p.Env = append(os.Environ(), asProgram+"=1")
 	p.Stdout, p.Stderr = p.out, p.out

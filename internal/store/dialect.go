@@ -57,12 +57,37 @@ func migrate(ctx context.Context, db *sql.DB, name string, engine goose.Dialect,
 		return err
 	}
 	if have > want {
-		e := qgjob.Conflict("", "database %s has schema version %d, this binary knows versions up to %d", name, have, want)
-		e.Hint = "run a newer qgjob"
-		return e
+		return besideNewer(ctx, db, name, have, want)
 	}
-	_, err = p.Up(ctx)
+	if _, err := p.Up(ctx); err != nil {
+		return err
+	}
+	// A program of an earlier release cannot raise the mark back.
+	_, err = db.ExecContext(ctx, `INSERT INTO counters (name, value) VALUES ('oldest_schema', $1)
+		ON CONFLICT (name) DO UPDATE SET value = excluded.value WHERE counters.value < excluded.value`, oldestBeside)
 	return err
+}
+
+// oldestBeside is the schema version of the oldest program that may work on a
+// database beside this one. Migrations after it only add. Raise it with the
+// migration that takes something away, one release after nothing uses it.
+const oldestBeside = 3
+
+// besideNewer lets a program work on a database that a newer one has migrated,
+// as happens while the servers of a farm are replaced one by one, when the
+// newer one says that both get on.
+func besideNewer(ctx context.Context, db *sql.DB, name string, have, want int64) error {
+	oldest := have
+	err := db.QueryRowContext(ctx, `SELECT value FROM counters WHERE name = 'oldest_schema'`).Scan(&oldest)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return err
+	}
+	if oldest <= want {
+		return nil
+	}
+	e := qgjob.Conflict("", "database %s has schema version %d, this binary knows versions up to %d", name, have, want)
+	e.Hint = "run a newer qgjob"
+	return e
 }
 
 // typedFS is the embedded migrations with an engine's types filled in.

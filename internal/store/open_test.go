@@ -80,21 +80,48 @@ func spoiled(t *testing.T, do func(db string)) (dir string) {
 }
 
 func TestANewerSchemaIsRefused(t *testing.T) {
-	dir := spoiled(t, func(path string) {
+	dir := spoiled(t, migratedBy(t, 99, 99))
+	for range 2 { // a refused open leaves no lock behind
+		_, err := Open(context.Background(), dir, Options{})
+		wantError(t, err, qgjob.KindConflict, dir, "99", "newer qgjob")
+	}
+}
+
+// TestANewerSchemaThatOnlyAdds is a farm in the middle of an upgrade: a server
+// of this version starts anew after one of the next has migrated.
+func TestANewerSchemaThatOnlyAdds(t *testing.T) {
+	dir := spoiled(t, migratedBy(t, 99, oldestBeside))
+	for range 2 {
+		s, err := Open(context.Background(), dir, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Submit(context.Background(), "", oneJob("acme", 5)); err != nil {
+			t.Error(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// migratedBy makes a database look like one that a program of a schema version
+// has migrated, which says how old those beside it may be.
+func migratedBy(t *testing.T, version, oldest int) func(path string) {
+	return func(path string) {
 		db, err := sql.Open("sqlite", path)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := db.Exec(`INSERT INTO goose_db_version (version_id, is_applied) VALUES (99, 1)`); err != nil {
+		if _, err := db.Exec(`INSERT INTO goose_db_version (version_id, is_applied) VALUES ($1, 1)`, version); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := db.Exec(`UPDATE counters SET value = $1 WHERE name = 'oldest_schema'`, oldest); err != nil {
 			t.Fatal(err)
 		}
 		if err := db.Close(); err != nil {
 			t.Fatal(err)
 		}
-	})
-	for range 2 { // a refused open leaves no lock behind
-		_, err := Open(context.Background(), dir, Options{})
-		wantError(t, err, qgjob.KindConflict, dir, "99", "newer qgjob")
 	}
 }
 

@@ -438,8 +438,8 @@ func TestPostgresErrorsAreExplained(t *testing.T) {
 		t.Errorf("NUL in a filter: %v", err)
 	}
 	if err := s.update(ctx, func(t *tx) error {
-		_, err := t.exec(`INSERT INTO counters (name, value) VALUES ('x', 1)`)
-		_, err2 := t.exec(`UPDATE goose_db_version SET version_id = 99 WHERE version_id = 3`)
+		_, err := t.exec(`UPDATE counters SET value = 99 WHERE name = 'oldest_schema'`)
+		_, err2 := t.exec(`INSERT INTO goose_db_version (version_id, is_applied) VALUES (99, TRUE)`)
 		return errors.Join(err, err2)
 	}); err != nil {
 		t.Fatal(err)
