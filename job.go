@@ -22,6 +22,7 @@ type Job struct {
 	Requires     map[string]string `json:"requires,omitempty" doc:"labels that an agent must have"`
 	Retries      int               `json:"retries" doc:"test retries allowed"`
 	TimeoutS     int64             `json:"timeout_s" doc:"seconds that one attempt's test may take"`
+	Reset        Reset             `json:"reset,omitempty" doc:"how much of the app's past its tests may see: clear (default), keep, reinstall"`
 	BuildSHA256  Sum               `json:"build_sha256,omitempty" doc:"the app build it tests"`
 	BundleSHA256 Sum               `json:"bundle_sha256,omitempty" doc:"the packed test project it comes from"`
 	SubmittedAt  time.Time         `json:"submitted_at"`

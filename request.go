@@ -24,6 +24,7 @@ type JobSpec struct {
 	Requires     map[string]string `json:"requires,omitempty" doc:"labels that an agent must have"`
 	Retries      int               `json:"retries,omitempty" doc:"test retries, 0 to 10; default 0"`
 	TimeoutS     int64             `json:"timeout_s,omitempty" doc:"seconds one attempt may take, 1 to 86400; default 1800"`
+	Reset        Reset             `json:"reset,omitempty" enum:"clear,keep,reinstall" doc:"how much of the app's past the tests may see; default clear"`
 	BundleSHA256 Sum               `json:"bundle_sha256,omitempty" doc:"an uploaded test bundle; without one the agent's own project is used"`
 }
 
@@ -34,6 +35,9 @@ func (s JobSpec) WithDefaults() JobSpec {
 	}
 	if s.TimeoutS == 0 {
 		s.TimeoutS = int64(DefaultTimeout / time.Second)
+	}
+	if s.Reset == "" {
+		s.Reset = DefaultReset
 	}
 	return s
 }
@@ -61,6 +65,9 @@ func (s JobSpec) Check() error {
 	}
 	if s.TimeoutS < 1 || s.TimeoutS > int64(MaxTimeout/time.Second) {
 		return Invalid("timeout_s", fmt.Sprintf("timeout_s %d is out of range; allowed: 1 to %d", s.TimeoutS, int64(MaxTimeout/time.Second)))
+	}
+	if _, err := ParseReset(string(s.Reset)); err != nil {
+		return err
 	}
 	if s.BundleSHA256 != "" {
 		if _, err := ParseSum(string(s.BundleSHA256)); err != nil {

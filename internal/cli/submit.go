@@ -16,6 +16,7 @@ type submitOptions struct {
 	target, priority string
 	appFile, bundle  string
 	retries          int
+	reset            string
 	timeout          time.Duration
 	key              string
 	requires, labels []string
@@ -58,6 +59,7 @@ cancelled, 3 infrastructure broke a job, 8 --wait-timeout ran out.`,
 	f.StringVar(&o.appFile, "app", "", "app build to upload as this app version (.apk, .ipa, .zip)")
 	f.StringVar(&o.bundle, "bundle", "", "test project to pack and send to the agents")
 	f.IntVar(&o.retries, "retries", 0, "how often a failed test may run again, 0 to 10")
+	f.StringVar(&o.reset, "reset", string(qgjob.DefaultReset), "what tests see of the app's past: clear, keep or reinstall")
 	f.DurationVar(&o.timeout, "timeout", qgjob.DefaultTimeout, "how long one attempt of one job may take")
 	f.StringVar(&o.key, "idempotency-key", "", "a repeated submit with the same key gives the same jobs")
 	f.StringArrayVar(&o.requires, "requires", nil, "label that the agent must have, key=value; may be repeated")
@@ -66,6 +68,7 @@ cancelled, 3 infrastructure broke a job, 8 --wait-timeout ran out.`,
 	f.BoolVar(&o.wait, "wait", false, "wait for the verdict and exit with it")
 	o.waits.add(cmd, false)
 	must(cmd.RegisterFlagCompletionFunc("target", completeTargets))
+	must(cmd.RegisterFlagCompletionFunc("reset", cobra.FixedCompletions([]string{"clear", "keep", "reinstall"}, cobra.ShellCompDirectiveNoFileComp)))
 	must(cmd.RegisterFlagCompletionFunc("priority", cobra.FixedCompletions([]string{"low", "normal", "high", "urgent"}, cobra.ShellCompDirectiveNoFileComp)))
 	return cmd
 }
@@ -104,7 +107,7 @@ func (o *submitOptions) request() (qgjob.SubmitRequest, qgjob.JobSpec, error) {
 	req := qgjob.SubmitRequest{OrgID: qgjob.OrgID(o.org), Labels: labels}
 	spec := qgjob.JobSpec{
 		AppVersionID: qgjob.AppVersionID(o.version), Target: qgjob.Target(o.target), Priority: priority,
-		Requires: requires, Retries: o.retries, TimeoutS: int64((o.timeout + time.Second - 1) / time.Second),
+		Requires: requires, Retries: o.retries, Reset: qgjob.Reset(o.reset), TimeoutS: int64((o.timeout + time.Second - 1) / time.Second),
 	}
 	probe := spec
 	probe.TestPath = "any" // the paths are checked when they are known

@@ -18,7 +18,7 @@ func TestSubmitSendsWhatWasAsked(t *testing.T) {
 		p.write(name, "")
 	}
 	code, out, err := p.run("submit", "--org-id=qualgent", "--app-version-id=xyz123", "--test=tests/**/*.spec.js", "--test=tests/a.spec.js", "--test=not/here.js",
-		"--target=device", "--priority=high", "--retries=2", "--timeout=90s", "--requires=platform=android,os=14", "--requires=model=pixel8", "--label=branch=main")
+		"--target=device", "--priority=high", "--retries=2", "--reset=keep", "--timeout=90s", "--requires=platform=android,os=14", "--requires=model=pixel8", "--label=branch=main")
 	if code != 0 || err != "" || !strings.HasSuffix(out, "Run submitted: run_1 (3 jobs)\n") {
 		t.Fatalf("%d %q %q", code, out, err)
 	}
@@ -31,7 +31,7 @@ func TestSubmitSendsWhatWasAsked(t *testing.T) {
 		t.Errorf("tests %q", tests)
 	}
 	j := req.Jobs[0]
-	if req.OrgID != "qualgent" || j.AppVersionID != "xyz123" || j.Target != qgjob.TargetDevice || j.Priority != 8 || j.Retries != 2 || j.TimeoutS != 90 ||
+	if req.OrgID != "qualgent" || j.AppVersionID != "xyz123" || j.Target != qgjob.TargetDevice || j.Priority != 8 || j.Retries != 2 || j.Reset != qgjob.ResetKeep || j.TimeoutS != 90 ||
 		qgjob.LabelText(j.Requires) != "model=pixel8,os=14,platform=android" || req.Labels["branch"] != "main" || j.BundleSHA256 != "" {
 		t.Errorf("sent %+v", req)
 	}
@@ -41,7 +41,7 @@ func TestSubmitDefaults(t *testing.T) {
 	f := newFake(t)
 	newProgram(t, f.URL).run("submit", "--org-id=o", "--app-version-id=v", "--test=a.js")
 	j := f.submits[0].Jobs[0]
-	if j.Target != qgjob.TargetEmulator || j.Priority != 1 || j.Retries != 0 || j.TimeoutS != 1800 {
+	if j.Target != qgjob.TargetEmulator || j.Priority != 1 || j.Retries != 0 || j.Reset != qgjob.ResetClear || j.TimeoutS != 1800 {
 		t.Errorf("sent %+v", j)
 	}
 }

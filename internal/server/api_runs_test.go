@@ -110,6 +110,7 @@ func TestSubmitRefusals(t *testing.T) {
 		{"priority beyond floats", job(`priority=1e999`), "jobs[1].priority", 400},
 		{"retries", job(`retries=11`), "jobs[1].retries", 422},
 		{"timeout", job(`timeout_s=86401`), "jobs[1].timeout_s", 422},
+		{"reset", job(`reset="wipe"`), "jobs[1].reset", 422},
 		{"requires a list", job(`requires=[]`), "jobs[1].requires", 422},
 		{"requires a number", job(`requires={"os":14}`), "jobs[1].requires.os", 422},
 		{"bundle no sum", job(`bundle_sha256="abc"`), "jobs[1].bundle_sha256", 422},

@@ -23,6 +23,7 @@ type jobRow struct {
 	testPath   string
 	target     qgjob.Target
 	requires   string
+	reset      qgjob.Reset
 	priority   int
 	estimateMS int64
 	retries    int
@@ -32,14 +33,14 @@ type jobRow struct {
 	lease.Job
 }
 
-const jobColumns = `id, org_id, run_id, group_id, app_version_id, build_sha256, bundle_sha256, test_path, target, requires, priority, estimate_ms,
+const jobColumns = `id, org_id, run_id, group_id, app_version_id, build_sha256, bundle_sha256, test_path, target, requires, reset, priority, estimate_ms,
 	retries, timeout_ms, submitted_at, state, ready_at, lease_id, lease_no, lease_ver, claim_id, agent_id, incarnation, started, starts,
 	infra_fails, test_attempts, cancel_requested, done_lease, reason, message, flaky, avoid_agent, avoid_until, started_at, finished_at`
 
 func scanJob(row scanner) (*jobRow, error) {
 	j := &jobRow{}
 	var timeoutMS, readyAt, avoidUntil, startedAt int64
-	err := row.Scan(&j.id, &j.org, &j.run, &j.group, &j.version, &j.build, &j.bundle, &j.testPath, &j.target, &j.requires, &j.priority, &j.estimateMS,
+	err := row.Scan(&j.id, &j.org, &j.run, &j.group, &j.version, &j.build, &j.bundle, &j.testPath, &j.target, &j.requires, &j.reset, &j.priority, &j.estimateMS,
 		&j.retries, &timeoutMS, &j.submitted, &j.State, &readyAt, &j.LeaseID, &j.LeaseNo, &j.LeaseVer, &j.claimID, &j.Agent, &j.Incarnation, &j.Started, &j.Starts,
 		&j.InfraFails, &j.TestAttempts, &j.CancelRequested, &j.DoneLease, &j.Reason, &j.Message, &j.Flaky, &j.AvoidAgent, &avoidUntil, &startedAt, &j.finished)
 	j.MaxTestAttempts = j.retries + 1
@@ -54,7 +55,7 @@ func (j *jobRow) view() qgjob.Job {
 	return qgjob.Job{
 		JobID: j.id, RunID: j.run, OrgID: j.org, AppVersionID: j.version, TestPath: j.testPath, Target: j.target, Priority: j.priority,
 		Status: j.State, Reason: j.Reason, Message: j.Message, Attempts: j.Starts, Flaky: j.Flaky, AgentID: j.Agent, GroupID: j.group,
-		Requires: requires, Retries: j.retries, TimeoutS: int64(j.Timeout / time.Second), BuildSHA256: j.build, BundleSHA256: j.bundle,
+		Requires: requires, Retries: j.retries, TimeoutS: int64(j.Timeout / time.Second), Reset: j.reset, BuildSHA256: j.build, BundleSHA256: j.bundle,
 		SubmittedAt: fromMS(j.submitted), StartedAt: timePtr(ms(j.StartedAt)), FinishedAt: timePtr(j.finished),
 	}
 }

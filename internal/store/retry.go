@@ -53,7 +53,7 @@ func (s *Store) resubmit(ctx context.Context, run qgjob.Run, jobs []qgjob.Job, k
 	for _, j := range jobs {
 		sub.req.Jobs = append(sub.req.Jobs, qgjob.JobSpec{
 			AppVersionID: j.AppVersionID, TestPath: j.TestPath, Target: j.Target, Priority: j.Priority, Requires: j.Requires,
-			Retries: j.Retries, TimeoutS: j.TimeoutS, BundleSHA256: j.BundleSHA256,
+			Retries: j.Retries, TimeoutS: j.TimeoutS, Reset: j.Reset, BundleSHA256: j.BundleSHA256,
 		})
 		sub.again, sub.builds = append(sub.again, j.JobID), append(sub.builds, j.BuildSHA256)
 	}

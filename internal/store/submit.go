@@ -144,7 +144,7 @@ func (t *tx) number(fresh []*submission, jobs int) error {
 
 const (
 	newRunColumns = "id, org_id, total, retry_of, labels, created_at"
-	newJobColumns = "id, org_id, run_id, group_id, app_version_id, build_sha256, bundle_sha256, test_path, target, requires, priority, estimate_ms, retries, timeout_ms, submitted_at, state"
+	newJobColumns = "id, org_id, run_id, group_id, app_version_id, build_sha256, bundle_sha256, test_path, target, requires, reset, priority, estimate_ms, retries, timeout_ms, submitted_at, state"
 )
 
 func (t *tx) writeSubmissions(fresh []*submission, jobs int) error {
@@ -175,7 +175,7 @@ func (t *tx) writeSubmissions(fresh []*submission, jobs int) error {
 			t.waits(group, spec.Priority, float64(t.nowMS)/1000, estimate, !inRun[group])
 			inRun[group] = true
 			jobRows = append(jobRows, []any{int64(sub.first) + int64(i), org, int64(sub.run), int64(group), string(spec.AppVersionID), string(build),
-				string(spec.BundleSHA256), spec.TestPath, string(spec.Target), key.requires, spec.Priority, int64(estimate * 1000), spec.Retries, spec.TimeoutS * 1000, t.nowMS, string(qgjob.Queued)})
+				string(spec.BundleSHA256), spec.TestPath, string(spec.Target), key.requires, string(spec.Reset), spec.Priority, int64(estimate * 1000), spec.Retries, spec.TimeoutS * 1000, t.nowMS, string(qgjob.Queued)})
 		}
 		t.tell(qgjob.Event{Kind: qgjob.EventRunSubmitted, OrgID: sub.req.OrgID, RunID: sub.run})
 	}

@@ -9,6 +9,7 @@ var retryTests = []test{
 		w.register("a1")
 		specs := jobs("v1", 4)
 		specs[1].Priority, specs[1].Retries, specs[1].Requires = 7, 0, map[string]string{}
+		specs[1].Reset = qgjob.ResetReinstall
 		first := w.submit(specs...)
 		_, err := w.s.CancelJob(w.ctx, first.JobIDs[3])
 		w.ok(err)
@@ -21,7 +22,7 @@ var retryTests = []test{
 		w.ok(err)
 		w.equal("answer", again, "{run_2 [job_5 job_6] false }")
 		w.equal("of", *w.runOf(again.RunID).RetryOf, first.RunID)
-		w.equal("jobs", words(w.job(5).TestPath, w.job(5).Priority, w.job(6).TestPath), words(specs[1].TestPath, 7, specs[3].TestPath))
+		w.equal("jobs", words(w.job(5).TestPath, w.job(5).Priority, w.job(5).Reset, w.job(6).TestPath), words(specs[1].TestPath, 7, "reinstall", specs[3].TestPath))
 		w.state(2, qgjob.Failed, qgjob.ReasonAssertion) // terminal states are never left
 		w.check()
 	}},

@@ -18,14 +18,14 @@ var submitTests = []test{
 	}},
 	{"submit/defaults and fields are kept", func(w *world) {
 		plain := w.job(w.submit(spec("v1", "tests/a.spec.js")).JobIDs[0])
-		w.equal("defaults", words(plain.Priority, plain.TimeoutS, plain.Retries, plain.Status, plain.Attempts, plain.AgentID), words(1, 1800, 0, "queued", 0, ""))
+		w.equal("defaults", words(plain.Priority, plain.TimeoutS, plain.Retries, plain.Reset, plain.Status, plain.Attempts, plain.AgentID), words(1, 1800, 0, "clear", "queued", 0, ""))
 		full := spec("v2", "tests/b.spec.js")
 		full.Target, full.Priority, full.Retries, full.TimeoutS = qgjob.TargetBrowser, 10, 3, 90
 		full.Requires = map[string]string{"os": "14", "model": "pixel8"}
-		full.BundleSHA256 = qgjob.Sum(strings.Repeat("ab", 32))
+		full.BundleSHA256, full.Reset = qgjob.Sum(strings.Repeat("ab", 32)), qgjob.ResetKeep
 		j := w.job(w.submit(full).JobIDs[0])
-		w.equal("fields", words(j.AppVersionID, j.TestPath, j.Target, j.Priority, j.Retries, j.TimeoutS, j.Requires, j.BundleSHA256),
-			words("v2", full.TestPath, full.Target, 10, 3, 90, full.Requires, full.BundleSHA256))
+		w.equal("fields", words(j.AppVersionID, j.TestPath, j.Target, j.Priority, j.Retries, j.TimeoutS, j.Requires, j.BundleSHA256, j.Reset),
+			words("v2", full.TestPath, full.Target, 10, 3, 90, full.Requires, full.BundleSHA256, qgjob.ResetKeep))
 		if j.SubmittedAt.IsZero() || j.StartedAt != nil || j.FinishedAt != nil {
 			w.Fatalf("instants of a new job: %+v", j)
 		}

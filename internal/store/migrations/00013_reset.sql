@@ -1,0 +1,8 @@
+-- How much of the app's past a job's tests may see: clear, keep, reinstall.
+-- Empty in rows from before: clear.
+
+-- +goose Up
+ALTER TABLE jobs ADD COLUMN reset TEXT NOT NULL DEFAULT '';
+
+-- +goose Down
+ALTER TABLE jobs DROP COLUMN reset;
