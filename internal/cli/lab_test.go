@@ -55,10 +55,11 @@ func runJob(address string, more []string) int {
 }
 
 var junits = map[string]string{
-	"red":   `<testsuite name="s" tests="2"><testcase classname="c" name="good"/><testcase classname="c" name="bad"><failure message="wanted 1, got 2">trace</failure></testcase></testsuite>`,
-	"green": `<testsuite name="s" tests="1"><testcase classname="c" name="good"/></testsuite>`,
-	"cut":   `<testsuite name="s"><testcase`,
-	"none":  `<testsuite name="s" tests="0"/>`,
+	"red":     `<testsuite name="s" tests="2"><testcase classname="c" name="good"/><testcase classname="c" name="bad"><failure message="wanted 1, got 2">trace</failure></testcase></testsuite>`,
+	"green":   `<testsuite name="s" tests="1"><testcase classname="c" name="good"/></testsuite>`,
+	"cut":     `<testsuite name="s"><testcase`,
+	"none":    `<testsuite name="s" tests="0"/>`,
+	"special": specialReport(),
 	"evil": "<testsuite name=\"s\" tests=\"1\"><testcase name=\"::error::te&#x9b;2Jst\"><failure message=\"::stop-commands::x ##[add-mask]y\">" +
 		"&#x9d;0;title&#xa;::set-output name=a::b</failure></testcase></testsuite>",
 }

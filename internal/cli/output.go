@@ -78,8 +78,9 @@ type printer struct {
 
 func newPrinter(stdout, stderr io.Writer, env []string) *printer {
 	m := envMap(env)
+	log := onGitHub(m) // what looks like a terminal there is a file
 	return &printer{
-		out: stdout, err: stderr, outTTY: isTerminal(stdout), errTTY: isTerminal(stderr) && m["TERM"] != "dumb",
+		out: stdout, err: stderr, outTTY: isTerminal(stdout) && !log, errTTY: isTerminal(stderr) && m["TERM"] != "dumb" && !log,
 		colours: m["NO_COLOR"] == "" && m["TERM"] != "dumb",
 	}
 }
@@ -110,7 +111,9 @@ func (p *printer) write(text string) {
 func (p *printer) Write(b []byte) (int, error) { return p.out.Write(b) }
 
 // answer prints one line of the answer.
-func (p *printer) answer(format string, a ...any) { p.write(clean(fmt.Sprintf(format, a...)) + "\n") }
+func (p *printer) answer(format string, a ...any) {
+	p.write(inert(clean(fmt.Sprintf(format, a...))) + "\n")
+}
 
 // json prints the answer as one indented JSON value.
 func (p *printer) json(v any) error {
@@ -118,14 +121,20 @@ func (p *printer) json(v any) error {
 	if err != nil {
 		return fmt.Errorf("write the answer as JSON: %w", err)
 	}
-	p.write(string(text) + "\n")
+	p.write(disarmJSON.Replace(string(text)) + "\n")
 	return nil
 }
+
+// disarmJSON writes what CI systems obey anywhere in a line in another way, for the same value.
+var disarmJSON = strings.NewReplacer("##[", `#\u0023[`, "##vso[", `#\u0023vso[`)
 
 // note prints one line for people to stderr.
 func (p *printer) note(format string, a ...any) {
 	fmt.Fprintf(p.err, "qgjob: %s\n", clean(fmt.Sprintf(format, a...)))
 }
+
+// command prints a line to stderr that a CI system obeys; whoever makes one has escaped what is in it. stdout is the answer's.
+func (p *printer) command(line string) { fmt.Fprintln(p.err, line) }
 
 // progressLine prints one line of a wait's progress to stderr, off a terminal.
 func (p *printer) progressLine(l line) { fmt.Fprintln(p.err, l.text(paint{})) }
@@ -212,7 +221,7 @@ func (p *printer) table(heading []string, rows [][]string) {
 				line += strings.Repeat(" ", widths[i]-lipgloss.Width(text)+2)
 			}
 		}
-		b.WriteString(strings.TrimRight(line, " ") + "\n")
+		b.WriteString(inert(strings.TrimRight(line, " ")) + "\n")
 	}
 	p.write(b.String())
 }

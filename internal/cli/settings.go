@@ -43,6 +43,11 @@ func (a *app) settle(cmd *cobra.Command) error {
 		return err
 	}
 	a.file = file
+	if on := cmd.Flags().Lookup("from-env"); on != nil && on.Value.String() == "true" {
+		if err := a.takeInputs(cmd); err != nil {
+			return err
+		}
+	}
 	for _, s := range settings {
 		if s.only != nil && !strings.Contains(" "+strings.Join(s.only, " ")+" ", " "+cmd.Name()+" ") {
 			continue

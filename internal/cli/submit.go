@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"crypto/rand"
 	"time"
 
 	"github.com/qualgent/qgjob"
@@ -23,6 +22,7 @@ type submitOptions struct {
 	json             bool
 	wait             bool
 	waits            waitOptions
+	fromEnv, github  bool
 }
 
 func (a *app) submitCmd() *cobra.Command {
@@ -39,7 +39,12 @@ so that agents which never saw the repository run the very tests of this
 commit. Without it agents run the tests of their own --project.
 
 With --wait the exit code is the verdict: 0 all passed, 1 a test failed or was
-cancelled, 3 infrastructure broke a job, 8 --wait-timeout ran out.`,
+cancelled, 3 infrastructure broke a job, 8 --wait-timeout ran out. An interrupt
+cancels the run.
+
+In a CI job the idempotency key follows from the job, so that a step which is
+tried again finds its run. On GitHub Actions the results also go to the step's
+summary, its annotations and its outputs.`,
 		Example: `  qgjob submit --org-id=qualgent --app-version-id=xyz123 --test=tests/onboarding.spec.js
   qgjob submit --org-id=qualgent --app-version-id=xyz123 --test='tests/**/*.spec.js' \
       --target=browser --bundle=. --app=build/shop.zip --wait --junit=results.xml
@@ -47,7 +52,10 @@ cancelled, 3 infrastructure broke a job, 8 --wait-timeout ran out.`,
       --requires=platform=android,os=14 --retries=1 --timeout=10m --priority=high`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.tests = append(o.tests, args...)
-			return a.runSubmit(cmd.Context(), o)
+			o.waits.ci = a.githubJob(o)
+			err := a.runSubmit(cmd.Context(), o)
+			o.waits.ci.finish(err)
+			return err
 		},
 	}
 	f := cmd.Flags()
@@ -61,11 +69,13 @@ cancelled, 3 infrastructure broke a job, 8 --wait-timeout ran out.`,
 	f.IntVar(&o.retries, "retries", 0, "how often a failed test may run again, 0 to 10")
 	f.StringVar(&o.reset, "reset", string(qgjob.DefaultReset), "what tests see of the app's past: clear, keep or reinstall")
 	f.DurationVar(&o.timeout, "timeout", qgjob.DefaultTimeout, "how long one attempt of one job may take")
-	f.StringVar(&o.key, "idempotency-key", "", "a repeated submit with the same key gives the same jobs")
+	f.StringVar(&o.key, "idempotency-key", "", "a repeated submit with the same key gives the same jobs; in CI the job's own by default")
 	f.StringArrayVar(&o.requires, "requires", nil, "label that the agent must have, key=value; may be repeated")
 	f.StringArrayVar(&o.labels, "label", nil, "text to keep with the run, key=value; may be repeated")
 	f.BoolVar(&o.json, "json", false, "print JSON")
 	f.BoolVar(&o.wait, "wait", false, "wait for the verdict and exit with it")
+	f.BoolVar(&o.github, "github", onGitHub(a.env), "write summary, annotations and outputs for GitHub Actions")
+	f.BoolVar(&o.fromEnv, "from-env", false, "take flags from QGJOB_INPUT_… too, a list one a line, as the GitHub Action does")
 	o.waits.add(cmd, false)
 	must(cmd.RegisterFlagCompletionFunc("target", completeTargets))
 	must(cmd.RegisterFlagCompletionFunc("reset", cobra.FixedCompletions([]string{"clear", "keep", "reinstall"}, cobra.ShellCompDirectiveNoFileComp)))
@@ -141,8 +151,9 @@ func (a *app) runSubmit(ctx context.Context, o *submitOptions) error {
 	if err := req.Check(); err != nil {
 		return err
 	}
+	var app qgjob.App
 	if o.appFile != "" {
-		if _, err := a.uploadApp(ctx, c, req.OrgID, spec.AppVersionID, "app", o.appFile); err != nil {
+		if app, err = a.uploadApp(ctx, c, req.OrgID, spec.AppVersionID, "app", o.appFile); err != nil {
 			return err
 		}
 	}
@@ -152,7 +163,7 @@ func (a *app) runSubmit(ctx context.Context, o *submitOptions) error {
 		}
 	}
 	if o.key == "" {
-		o.key = rand.Text() // so that a lost answer can be asked for again
+		o.key = a.keyFor(req, app.SHA256)
 	}
 	return a.submitAndWait(ctx, c, o.wait, o.json, o.waits, func(ctx context.Context) (qgjob.SubmitResponse, error) {
 		return c.Submit(ctx, req, o.key)
@@ -193,6 +204,7 @@ func (a *app) submitAndWait(ctx context.Context, c *client.Client, wait, asJSON 
 	if err != nil {
 		return err
 	}
+	o.ci.submitted(got.RunID, wait)
 	if got.Warning != "" {
 		a.note("%s", got.Warning)
 	}

@@ -22,6 +22,8 @@ type waitOptions struct {
 	json        bool
 	cancels     bool          // an interrupt cancels the run
 	unreachable time.Duration // 0: maxUnreachable
+	confirm     time.Duration // 0: confirmWithin
+	ci          *githubJob    // nil off GitHub
 }
 
 // add registers the flags; always says that the command always waits.
@@ -107,7 +109,9 @@ func (a *app) wait(ctx context.Context, c *client.Client, s subject, o waitOptio
 		}
 		return err
 	}
-	return a.conclude(ctx, c, s, o, end)
+	err = a.conclude(ctx, c, s, o, end)
+	o.ci.ended(ctx, c, end)
+	return err
 }
 
 // runOf is the run that a subject is or belongs to.

@@ -15,6 +15,7 @@ const (
 	heartbeatEvery = 30 * time.Second
 	pollEvery      = 20 * time.Second // in case a proxy holds the stream back
 	cancelWithin   = 15 * time.Second
+	confirmWithin  = 6 * time.Second // for a cancel off a terminal: GitHub asks again after 7.5 s and kills 2.5 s later
 )
 
 // how a wait ended.
@@ -46,7 +47,8 @@ type watcher struct {
 	screen    *screen
 	keep      []string // lines for above the live region
 	cancelled bool
-	asking    bool // the final result is being fetched
+	asking    bool             // the final result is being fetched
+	leaveAt   <-chan time.Time // when to leave a run that is being cancelled; nil: never
 }
 
 // news is one thing that a goroutine found out.
@@ -101,6 +103,9 @@ func (w *watcher) watch(ctx context.Context) (ending, error) {
 				w.draw(false)
 				return end, nil
 			}
+		case <-w.leaveAt:
+			w.draw(false)
+			return ending{how: leftCancelled, result: w.asSeen()}, nil
 		case <-tick.C:
 			w.tick()
 		case n := <-w.news:
@@ -125,6 +130,14 @@ func (w *watcher) patience() time.Duration {
 		return w.opts.unreachable
 	}
 	return maxUnreachable
+}
+
+// confirm is how long a cancelled run may take to stop, off a terminal.
+func (w *watcher) confirm() time.Duration {
+	if w.opts.confirm > 0 {
+		return w.opts.confirm
+	}
+	return confirmWithin
 }
 
 func (w *watcher) send(ctx context.Context, n news) {
@@ -269,21 +282,29 @@ func (w *watcher) late() (ending, error) {
 	if w.state.lost != "" {
 		return ending{}, &qgjob.Error{Kind: qgjob.KindUnavailable, Code: qgjob.CodeUnreachable, Message: w.state.lost}
 	}
+	return ending{how: outOfTime, result: w.asSeen()}, nil
+}
+
+// asSeen is how the run stands as far as its events tell.
+func (w *watcher) asSeen() result {
 	r := newResult(qgjob.Run{RunID: w.state.run}, w.state.sorted())
 	r.Installs, r.InstallsAvoided, r.InstallMS = w.state.install.done, w.state.install.avoided, w.state.install.ms
-	return ending{how: outOfTime, result: r}, nil
+	return r
 }
 
 // interrupted answers Ctrl-C: a plain wait leaves; submit --wait cancels the
 // run first and leaves the second time.
 func (w *watcher) interrupted(ctx context.Context, helpers *sync.WaitGroup) (ending, bool) {
 	if !w.opts.cancels {
-		return ending{how: leftRunning}, true
+		return ending{how: leftRunning, result: w.asSeen()}, true
 	}
 	if w.cancelled {
-		return ending{how: leftCancelled}, true
+		return ending{how: leftCancelled, result: w.asSeen()}, true
 	}
 	w.cancelled = true
+	if w.screen == nil {
+		w.leaveAt = time.After(w.confirm())
+	}
 	w.state.note = "cancelling " + w.state.run.String()
 	w.say("cancelling " + w.state.run.String() + "; interrupt again to leave at once")
 	helpers.Go(func() {
