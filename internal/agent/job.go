@@ -39,7 +39,8 @@ type attempt struct {
 	slog    *slog.Logger
 	done    qgjob.CompleteRequest
 	left    []report.Attachment
-	stopped error // why the agent stopped it, or nil
+	reset   qgjob.Reset // how much of the last test this one may find
+	stopped error       // why the agent stopped it, or nil
 }
 
 // attempt runs one offer to its acknowledged result. It answers what the
@@ -47,7 +48,7 @@ type attempt struct {
 func (s *slot) attempt(claims context.Context, offer qgjob.Offer, last bool) *qgjob.ClaimResponse {
 	defer s.held.drop(offer.LeaseID)
 	a := &attempt{
-		slot: s, offer: offer, hold: s.held.add(s.ctx, offer.LeaseID),
+		slot: s, offer: offer, hold: s.held.add(s.ctx, offer.LeaseID), reset: offer.Job.Reset,
 		dir:  filepath.Join(s.me.dir, "work", string(offer.LeaseID)),
 		slog: s.log.With("job", offer.Job.JobID.String(), "attempt", offer.Number),
 	}
@@ -201,9 +202,22 @@ func (a *attempt) prepare(ctx context.Context) (runner.Task, proc.Command, error
 		return task, proc.Command{}, err
 	}
 	task.Env = slices.Concat(s.host.env, s.device.Env(build))
-	task.Serves = s.device.Serves()
+	task.Serves, task.Phone = s.device.Serves(), phone(s.device, build)
 	command, err := s.host.runner.Command(task)
 	return task, command, err
+}
+
+// phone describes an Android device to the runner; other devices are nil.
+func phone(d device.Device, b device.Build) *runner.Phone {
+	a, ok := d.(*device.Android)
+	if !ok {
+		return nil
+	}
+	p := &runner.Phone{Serial: a.Serial(), ServerPort: a.ServerPort(), PortBase: a.PortBase()}
+	if a.Wants(b) {
+		p.Package, p.Activity, p.App = a.Package(), a.Activity(), a.App()
+	}
+	return p
 }
 
 // install has the job's app version on the device.
@@ -223,7 +237,7 @@ func (a *attempt) install(ctx context.Context) (device.Build, error) {
 		}
 		build.File = file
 	}
-	outcome, err := device.Ensure(ctx, s.device, build)
+	outcome, err := device.Ensure(ctx, s.device, build, a.reset)
 	a.done.Install = outcome
 	s.installed.Store(s.device.Installed())
 	if outcome == qgjob.InstallDone || outcome == qgjob.InstallFailed {
@@ -238,7 +252,10 @@ func (a *attempt) install(ctx context.Context) (device.Build, error) {
 	case qgjob.InstallAvoided:
 		a.log.note("%s %s is on the device already", job.OrgID, job.AppVersionID)
 	}
-	if err := s.device.Reset(ctx); err != nil {
+	if a.reset == qgjob.ResetReinstall {
+		return build, nil // done by Ensure
+	}
+	if err := s.device.Reset(ctx, a.reset); err != nil {
 		return build, &trouble{qgjob.ReasonDevice, fmt.Errorf("reset the device: %w", err)}
 	}
 	return build, nil

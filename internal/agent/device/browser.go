@@ -130,7 +130,16 @@ func (b *Browser) Serves() []string {
 }
 
 // Reset does nothing: every test's browser context is new.
-func (b *Browser) Reset(context.Context) error { return nil }
+func (b *Browser) Reset(context.Context, qgjob.Reset) error { return nil }
+
+// Still answers nil: nobody else puts anything there.
+func (b *Browser) Still(context.Context, Build) error { return nil }
+
+// Evidence leaves nothing: the test framework has its own.
+func (b *Browser) Evidence(context.Context, string) error { return nil }
+
+// Canary is Check.
+func (b *Browser) Canary(ctx context.Context) error { return b.Check(ctx) }
 
 // Close stops serving; what is unpacked stays.
 func (b *Browser) Close() error {

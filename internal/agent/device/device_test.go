@@ -57,7 +57,7 @@ func shop(t *testing.T, version string) Build {
 
 func ensure(t *testing.T, d Device, b Build, want qgjob.InstallOutcome) {
 	t.Helper()
-	got, err := Ensure(t.Context(), d, b)
+	got, err := Ensure(t.Context(), d, b, qgjob.ResetClear)
 	if err != nil || got != want {
 		t.Fatalf("%s: %q, %v; want %q", b.AppVersionID, got, err, want)
 	}
@@ -245,7 +245,7 @@ func TestBrowserRefusesWhatItCannotServe(t *testing.T) {
 		"no zip":   rawBuild(t, "v2", "shop.apk", []byte("not a zip")),
 		"escape":   build(t, "v2", map[string]string{"index.html": "x", "../evil": "x"}),
 	} {
-		outcome, err := Ensure(t.Context(), d, bad)
+		outcome, err := Ensure(t.Context(), d, bad, qgjob.ResetClear)
 		if outcome != qgjob.InstallFailed || err == nil || !strings.Contains(err.Error(), "v2") {
 			t.Errorf("%s: %q, %v", name, outcome, err)
 		}
@@ -264,7 +264,7 @@ func TestInstallEndsWithItsContext(t *testing.T) {
 	stop()
 	for _, d := range []Device{newBrowser(t, t.TempDir()), NewNone(t.TempDir())} {
 		b := shop(t, "v1")
-		if outcome, err := Ensure(ctx, d, b); outcome != qgjob.InstallFailed || err == nil {
+		if outcome, err := Ensure(ctx, d, b, qgjob.ResetClear); outcome != qgjob.InstallFailed || err == nil {
 			t.Errorf("%T: %q %v", d, outcome, err)
 		}
 		if d.Holds(t.Context(), b) {

@@ -93,7 +93,16 @@ func (n *None) Env(b Build) []string {
 func (n *None) Serves() []string { return nil }
 
 // Reset does nothing: what the runner drives is the runner's.
-func (n *None) Reset(context.Context) error { return nil }
+func (n *None) Reset(context.Context, qgjob.Reset) error { return nil }
+
+// Still answers nil: nobody else puts anything there.
+func (n *None) Still(context.Context, Build) error { return nil }
+
+// Evidence leaves nothing: the test framework has its own.
+func (n *None) Evidence(context.Context, string) error { return nil }
+
+// Canary is Check.
+func (n *None) Canary(ctx context.Context) error { return n.Check(ctx) }
 
 // Close does nothing.
 func (n *None) Close() error { return nil }

@@ -17,6 +17,7 @@ type record struct {
 	Installed qgjob.Installed `json:"installed"`
 	FileName  string          `json:"file_name,omitempty"`
 	Digest    string          `json:"digest,omitempty"` // over the content as it was put there
+	Phone     *onPhone        `json:"phone,omitempty"`  // where the content is on a phone
 }
 
 const recordName = "installed.json"

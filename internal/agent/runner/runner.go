@@ -29,6 +29,18 @@ type Task struct {
 	Serves  []string      // "host:port" that the agent serves to the test
 	Timeout time.Duration // of the command
 	Grace   time.Duration // between SIGINT and SIGKILL
+	Phone   *Phone        // the Android device that the test runs on; nil on other devices
+}
+
+// Phone is what a driver such as Appium must be told of an Android device. The
+// job's build is installed there and, as the job wants it, cleared.
+type Phone struct {
+	Serial     string // at its adb server
+	ServerPort string // of the adb server, on loopback (ANDROID_ADB_SERVER_PORT)
+	Package    string // of the installed build; empty when the job brings none
+	Activity   string // that a launcher would start; empty when there is none
+	App        string // the build's file, named .apk; empty when the job brings none
+	PortBase   int    // the first of 8 ports in a row that are this device's alone
 }
 
 // Ending is how the command of a task came to its end.
@@ -43,6 +55,7 @@ type Ending struct {
 type Result struct {
 	report.Verdict
 	Tests       []qgjob.TestResult
+	Reinstalled bool                // the framework put the app on the device itself: what it holds now is not known
 	Attachments []report.Attachment // files that the tests left, by their index in Tests
 }
 
