@@ -44,14 +44,16 @@ test: setup setup-postgres ## run all tests but the slow ones; a skipped browser
 
 # Slow tests have Slow or Kill in their names and look at QGJOB_SLOW. Running none of them is a failure.
 .PHONY: test-slow
-test-slow: setup setup-postgres ## run the slow tests too: kill rounds (ROUNDS=5), whole workflows
-	@$(BROWSER) $(POSTGRES) QGJOB_SLOW=1 QGJOB_KILL_ROUNDS=$(or $(ROUNDS),5) \
+test-slow: setup setup-postgres ## run the slow tests too: fault rounds (ROUNDS=10), whole workflows
+	@$(BROWSER) $(POSTGRES) QGJOB_SLOW=1 QGJOB_FAULT_ROUNDS=$(or $(ROUNDS),10) \
 		$(GOTEST) -must-run '(?i)chromium|postgres|QGJOB_SLOW' -- -count=1 -timeout 25m -run 'Slow|Kill' ./...
 
-.PHONY: kill-rounds
-kill-rounds: setup ## kill server and agents at random moments, ROUNDS=20 times
-	@QGJOB_SLOW=1 QGJOB_KILL_ROUNDS=$(or $(ROUNDS),20) \
-		$(GOTEST) -must-run 'QGJOB_SLOW' -- -count=1 -timeout 120m -run 'Kill' ./...
+# SEED=… plays a printed seed again. A thousand rounds take about two hours.
+.PHONY: faults
+faults: setup-postgres ## break whole farms, ROUNDS=1000 times, and print what became of their jobs
+	@script/setup/versions
+	@$(POSTGRES) QGJOB_SLOW=1 QGJOB_FAULTS=all QGJOB_SEED=$(SEED) QGJOB_FAULT_ROUNDS=$(or $(ROUNDS),1000) \
+		go test -count=1 -timeout 24h -v ./faults
 
 .PHONY: bench
 bench: ## run the benchmarks (BENCH=regexp)

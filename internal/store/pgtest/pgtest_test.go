@@ -21,14 +21,14 @@ func TestAClusterComesAndGoes(t *testing.T) {
 	if err := c.Exec("postgres", "CREATE TABLE kept (n INTEGER)", "INSERT INTO kept VALUES (1)"); err != nil {
 		t.Error(err)
 	}
-	for name, end := range map[string]func() error{"down": c.Down, "kill": c.Kill} {
+	for name, end := range map[string]func() error{"down": c.Down, "kill": c.Kill, "crash": c.Crash} {
 		if err := end(); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 		if err := c.Exec("postgres", "SELECT 1"); err == nil {
 			t.Errorf("%s: it answers still", name)
 		}
-		if err := c.Up(); err != nil {
+		if err := c.Recover(); err != nil {
 			t.Fatalf("up after %s: %v", name, err)
 		}
 		if err := c.Exec("postgres", "SELECT 1 / n FROM kept"); err != nil {
