@@ -43,6 +43,8 @@ func TestServerOptions(t *testing.T) {
 		{"no port", func(o *serverOptions) { o.listen = "127.0.0.1" }, "--listen"},
 		{"postgres", func(o *serverOptions) { o.database = "postgres://x" }, ""},
 		{"another database", func(o *serverOptions) { o.database = "mysql://x" }, "--database"},
+		{"history at once", func(o *serverOptions) { o.historyAfter = time.Millisecond }, "--history-after"},
+		{"history shorter than keys", func(o *serverOptions) { o.keepHistory = 24 * time.Hour }, "--keep-history"},
 		{"short lease", func(o *serverOptions) { o.leaseTTL = time.Millisecond }, "--lease-ttl"},
 		{"no folder", func(o *serverOptions) { o.dataDir = "" }, "--data-dir"},
 	} {

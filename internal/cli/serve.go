@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -25,6 +26,7 @@ type serverOptions struct {
 	listen, dataDir, database  string
 	blobs                      string // empty: in dataDir
 	leaseTTL                   time.Duration
+	historyAfter, keepHistory  time.Duration // 0: the default, and for ever
 	tlsCert, tlsKey, tokenFile string
 	insecure                   bool
 	localOnly                  bool // the command has no flags for more
@@ -49,6 +51,10 @@ func (o *serverOptions) check() error {
 		return usage("database", "must be a URL of PostgreSQL such as postgres://USER@HOST:5432/NAME; without it SQLite in --data-dir is used")
 	case o.leaseTTL < time.Second || o.leaseTTL > time.Hour:
 		return usage("lease-ttl", "%v is out of range; allowed: 1s to 1h", o.leaseTTL)
+	case o.historyAfter != 0 && (o.historyAfter < time.Second || o.historyAfter > 30*24*time.Hour):
+		return usage("history-after", "%v is out of range; allowed: 1s to 720h", o.historyAfter)
+	case o.keepHistory != 0 && (o.keepHistory < server.KeepKeys || o.keepHistory < o.historyAfter):
+		return usage("keep-history", "%v is out of range; allowed: 0 (for ever), or %v and more", o.keepHistory, max(server.KeepKeys, o.historyAfter))
 	case (o.tlsCert == "") != (o.tlsKey == ""):
 		return usage("tls-cert", "--tls-cert and --tls-key belong together")
 	case o.insecure || loopback(host):
@@ -118,7 +124,7 @@ func (a *app) openServer(ctx context.Context, o *serverOptions, log *slog.Logger
 		database = o.database
 		log.Info("database", "url", store.RedactDatabase(database))
 	}
-	if r.store, err = store.Open(ctx, database, store.Options{LeaseTTL: o.leaseTTL, Notify: hub.Notify, Log: log}); err != nil {
+	if r.store, err = store.Open(ctx, database, store.Options{LeaseTTL: o.leaseTTL, Notify: hub.Notify, UpgradeWithin: cmp.Or(o.historyAfter, server.DefaultHistoryAfter), Log: log}); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -130,7 +136,8 @@ func (a *app) openServer(ctx context.Context, o *serverOptions, log *slog.Logger
 	if err != nil {
 		return nil, err
 	}
-	r.server, err = server.New(server.Config{Store: r.store, Hub: hub, Blobs: blobs, Token: r.token, Version: Version, Log: log})
+	r.server, err = server.New(server.Config{Store: r.store, Hub: hub, Blobs: blobs, Token: r.token, Version: Version, Log: log,
+		HistoryAfter: o.historyAfter, KeepHistory: o.keepHistory})
 	if err != nil {
 		return nil, err
 	}

@@ -90,8 +90,9 @@ func (m *memory) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 type rigOptions struct {
 	ttl   time.Duration
 	token string
-	loops bool   // keep the background loops going
-	dir   string // of an earlier rig
+	loops bool          // keep the background loops going
+	keep  time.Duration // of history
+	dir   string        // of an earlier rig
 	wrap  func(http.Handler) http.Handler
 }
 
@@ -109,7 +110,7 @@ func newRig(t *testing.T, o rigOptions) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := New(Config{Store: st, Hub: hub, Blobs: blobs, Token: o.token, Version: "test", Log: slog.New(slog.NewTextHandler(logs, nil))})
+	s, err := New(Config{Store: st, Hub: hub, Blobs: blobs, Token: o.token, Version: "test", KeepHistory: o.keep, Log: slog.New(slog.NewTextHandler(logs, nil))})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,8 +21,19 @@ type Config struct {
 	Blobs   Blobs
 	Token   string // shared bearer token; empty lets everybody in
 	Version string
-	Log     *slog.Logger // nil discards
+	// HistoryAfter is how long after its end a run moves into history; 0 takes
+	// DefaultHistoryAfter. Servers of the version before know no history: they
+	// must be replaced within so long after the first of this one starts.
+	HistoryAfter time.Duration
+	// KeepHistory is how long after its end a run is deleted; 0: never. It must
+	// not be shorter than KeepKeys.
+	KeepHistory time.Duration
+	Log         *slog.Logger // nil discards
 }
+
+// DefaultHistoryAfter leaves fresh runs, which people look at, repeat and
+// compare, where they are, and a rolling upgrade its time.
+const DefaultHistoryAfter = time.Hour
 
 // Server answers HTTP. Make one with New, serve Handler, and keep Run going
 // for as long as it answers.
@@ -44,6 +55,9 @@ func New(cfg Config) (*Server, error) {
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.HistoryAfter == 0 {
+		cfg.HistoryAfter = DefaultHistoryAfter
 	}
 	s := &Server{Config: cfg, mux: http.NewServeMux(), started: time.Now(), stopping: make(chan struct{})}
 	s.stop = sync.OnceFunc(func() { close(s.stopping) })
@@ -80,6 +94,8 @@ func (s *Server) Run(ctx context.Context) error {
 		s.wakeDelayed(),
 		s.sweepBlobs(),
 		s.recount(),
+		s.moveHistory(),
+		s.prune(),
 	} {
 		loops.Go(func() { s.repeat(ctx, l) })
 	}

@@ -60,7 +60,8 @@ func (s *Store) AddArtifact(ctx context.Context, a qgjob.Artifact) (qgjob.Artifa
 	err := s.update(ctx, func(t *tx) error {
 		var org string
 		var job int64
-		found, err := t.queryRow(`SELECT org_id, job_id FROM attempts WHERE lease_id = $1`, []any{string(a.LeaseID)}, &org, &job)
+		var side string
+		found, err := t.queryRow(either(`SELECT org_id, job_id, '@' FROM @attempts WHERE lease_id = $1`), []any{string(a.LeaseID)}, &org, &job, &side)
 		if err != nil {
 			return err
 		}
@@ -68,7 +69,7 @@ func (s *Store) AddArtifact(ctx context.Context, a qgjob.Artifact) (qgjob.Artifa
 			return qgjob.NotFound("lease %s does not exist", a.LeaseID)
 		}
 		a.CreatedAt = fromMS(t.nowMS)
-		return t.write("write artifact "+a.Name, `INSERT INTO artifacts (lease_id, name, org_id, job_id, sha256, size, content_type, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+		return t.write("write artifact "+a.Name, `INSERT INTO `+side+`artifacts (lease_id, name, org_id, job_id, sha256, size, content_type, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 			ON CONFLICT (lease_id, name) DO UPDATE SET sha256 = excluded.sha256, size = excluded.size, content_type = excluded.content_type`,
 			string(a.LeaseID), a.Name, org, job, string(a.SHA256), a.Size, a.ContentType, t.nowMS)
 	})
@@ -77,7 +78,11 @@ func (s *Store) AddArtifact(ctx context.Context, a qgjob.Artifact) (qgjob.Artifa
 
 // Artifacts lists the files that a job's attempts left.
 func (s *Store) Artifacts(ctx context.Context, id qgjob.JobID) ([]qgjob.Artifact, error) {
-	return s.artifacts(ctx, `WHERE job_id = $1 ORDER BY created_at, lease_id, name`, int64(id))
+	job, err := s.Job(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return s.artifacts(ctx, `WHERE org_id = $1 AND job_id = $2`, string(job.OrgID), int64(id))
 }
 
 // Artifact gives one file of an attempt.
@@ -92,8 +97,8 @@ func (s *Store) Artifact(ctx context.Context, id qgjob.LeaseID, name string) (qg
 	return list[0], nil
 }
 
-func (s *Store) artifacts(ctx context.Context, tail string, args ...any) ([]qgjob.Artifact, error) {
-	rows, err := s.read.QueryContext(ctx, `SELECT lease_id, name, sha256, size, content_type, created_at FROM artifacts `+tail, args...) //nolint:gosec // constants only
+func (s *Store) artifacts(ctx context.Context, where string, args ...any) ([]qgjob.Artifact, error) {
+	rows, err := s.read.QueryContext(ctx, either(`SELECT lease_id, name, sha256, size, content_type, created_at FROM @artifacts `+where)+` ORDER BY created_at, lease_id, name`, args...)
 	if err != nil {
 		return nil, unavailable(fmt.Errorf("list artifacts: %w", err))
 	}

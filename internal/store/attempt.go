@@ -112,7 +112,7 @@ func (s *Store) Complete(ctx context.Context, id qgjob.LeaseID, req qgjob.Comple
 		c, err := lease.Complete(j.Job, a, r, t.now, rand.Float64()) //nolint:gosec // spreads retries, nothing to guess
 		if qgjob.CodeOf(err) == qgjob.CodeStaleLease {
 			stale = err
-			return t.write("keep a refused result", `UPDATE attempts SET refused = $1 WHERE lease_id = $2`, string(req.Outcome)+" "+req.Digest, string(id))
+			return t.write("keep a refused result", `UPDATE `+j.side+`attempts SET refused = $1 WHERE lease_id = $2`, string(req.Outcome)+" "+req.Digest, string(id))
 		}
 		if err != nil {
 			return err

@@ -163,16 +163,20 @@ func (t *tx) pick(a *agentRow, now float64) schedule.Choice {
 // head reads the job of a group that goes first for an agent. Jobs that this
 // agent had better not take come last, and only if nobody else could.
 func (t *tx) head(id qgjob.GroupID, a *agentRow) (*jobRow, error) {
-	j, err := t.readJob(` WHERE group_id = $1 AND state = 'queued' AND ready_at = 0
-		AND (avoid_agent <> $2 OR avoid_until <= $3)`+groupOrder+`LIMIT 1`, int64(id), string(a.id), t.nowMS)
+	g, err := t.groupByID(id)
+	if err != nil {
+		return nil, err
+	}
+	org := string(g.Build.Org)
+	j, err := t.readJob(` WHERE org_id = $1 AND group_id = $2 AND state = 'queued' AND ready_at = 0
+		AND (avoid_agent <> $3 OR avoid_until <= $4)`+groupOrder+`LIMIT 1`, org, int64(id), string(a.id), t.nowMS)
 	if err != nil || j != nil {
 		return j, err
 	}
-	g, _ := t.m.state.Group(id)
 	if up, _ := t.m.state.Matching(g.Target, g.Requires); up > 1 {
 		return nil, nil
 	}
-	j, err = t.readJob(` WHERE group_id = $1 AND state = 'queued' AND ready_at = 0`+groupOrder+`LIMIT 1`, int64(id))
+	j, err = t.readJob(` WHERE org_id = $1 AND group_id = $2 AND state = 'queued' AND ready_at = 0`+groupOrder+`LIMIT 1`, org, int64(id))
 	if err == nil && j == nil {
 		return nil, fmt.Errorf("%s counts %d waiting jobs and holds none", id, g.Waiting)
 	}

@@ -26,7 +26,17 @@ func TestMain(m *testing.M) {
 }
 
 // TestSQLite holds SQLite against the specification of the store.
-func TestSQLite(t *testing.T) {
+func TestSQLite(t *testing.T) { onSQLite(t, false) }
+
+// TestSQLiteWithHistory is the same while every run moves into history as soon
+// as it has ended: no reader, and no late agent, may see a difference.
+func TestSQLiteWithHistory(t *testing.T) {
+	fewer(t, "10")
+	onSQLite(t, true)
+}
+
+func onSQLite(t *testing.T, archive bool) {
+	t.Helper()
 	storetest.Run(t, func(t testing.TB) storetest.Database {
 		dir := memoryDir(t)
 		return storetest.Database{
@@ -38,7 +48,8 @@ func TestSQLite(t *testing.T) {
 				}
 				return s
 			},
-			Audit: func(ctx context.Context, s *store.Store) error { return s.Audit(ctx) },
+			Audit:   func(ctx context.Context, s *store.Store) error { return s.Audit(ctx) },
+			Archive: archive,
 		}
 	})
 }

@@ -60,7 +60,7 @@ func settled(j *jobRow) string {
 // ahead counts the waiting jobs of a job's group that go before it.
 func (s *Store) ahead(ctx context.Context, id qgjob.JobID) (n int, err error) {
 	err = s.read.QueryRowContext(ctx, `SELECT COUNT(*) FROM jobs o JOIN jobs j ON j.id = $1
-		WHERE o.group_id = j.group_id AND o.state = 'queued' AND o.ready_at = 0 AND o.id <> j.id AND (o.priority > j.priority
+		WHERE o.org_id = j.org_id AND o.group_id = j.group_id AND o.state = 'queued' AND o.ready_at = 0 AND o.id <> j.id AND (o.priority > j.priority
 		OR (o.priority = j.priority AND (o.run_id < j.run_id
 		OR (o.run_id = j.run_id AND (o.rank < j.rank
 		OR (o.rank = j.rank AND (o.estimate_ms > j.estimate_ms

@@ -122,6 +122,11 @@ func (t *tx) refresh() error {
 		}
 		w.mirror = m
 	case w.mirror.flush < t.seen:
+		if t.counters["pruned"] > w.mirror.flush {
+			w.load = w.mirror.state.Load()
+			w.mirror = nil
+			return t.refresh()
+		}
 		t.m = w.mirror
 		if err := t.catchUp(w.mirror.flush); err != nil {
 			return err

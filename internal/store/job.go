@@ -30,6 +30,7 @@ type jobRow struct {
 	submitted  int64
 	finished   int64
 	claimID    string
+	side       string // past when it was read from history
 	lease.Job
 }
 
@@ -77,9 +78,15 @@ func (t *tx) readJob(tail string, args ...any) (j *jobRow, err error) {
 	return j, nil
 }
 
-func (t *tx) job(id qgjob.JobID) (*jobRow, error) {
-	j, err := t.readJob(` WHERE id = $1`, int64(id))
-	if err == nil && j == nil {
+func (t *tx) job(id qgjob.JobID) (j *jobRow, err error) {
+	if j, err = t.readJob(` WHERE id = $1`, int64(id)); err != nil || j != nil {
+		return j, err
+	}
+	found, err := t.one(`SELECT `+jobColumns+` FROM history_jobs WHERE id = $1`, []any{int64(id)}, func(row scanner) error {
+		j, err = scanJob(row)
+		return err
+	})
+	if err == nil && !found {
 		return nil, qgjob.NotFound("job %s does not exist", id)
 	}
 	return j, err
@@ -87,12 +94,22 @@ func (t *tx) job(id qgjob.JobID) (*jobRow, error) {
 
 // leased finds the attempt of a lease and its job, in one statement: every
 // sign of life comes through here.
-func (t *tx) leased(id qgjob.LeaseID) (j *jobRow, a lease.Attempt, err error) {
+func (t *tx) leased(id qgjob.LeaseID) (*jobRow, lease.Attempt, error) {
+	j, a, err := t.leasedIn("", id)
+	if qgjob.KindOf(err) == qgjob.KindNotFound { // an agent may have been away for hours before it brings what it has
+		return t.leasedIn(past, id)
+	}
+	return j, a, err
+}
+
+func (t *tx) leasedIn(side string, id qgjob.LeaseID) (j *jobRow, a lease.Attempt, err error) {
 	a.LeaseID = id
-	found, err := t.one(`SELECT `+jobColumns+`, attempt_outcome, attempt_digest FROM jobs
-		JOIN (SELECT job_id AS attempt_job, outcome AS attempt_outcome, digest AS attempt_digest FROM attempts WHERE lease_id = $1) a ON id = attempt_job`,
+	found, err := t.one(`SELECT `+jobColumns+`, attempt_outcome, attempt_digest FROM `+side+`jobs
+		JOIN (SELECT job_id AS attempt_job, outcome AS attempt_outcome, digest AS attempt_digest FROM `+side+`attempts WHERE lease_id = $1) a ON id = attempt_job`,
 		[]any{string(id)}, func(row scanner) error {
-			j, err = scanJob(withMore{row, []any{&a.Outcome, &a.Digest}})
+			if j, err = scanJob(withMore{row, []any{&a.Outcome, &a.Digest}}); j != nil {
+				j.side = side
+			}
 			return err
 		})
 	if err == nil && !found {
@@ -186,8 +203,8 @@ func (t *tx) moveGroup(j *jobRow, before lease.Job) error {
 	d.waiting += delta
 	d.workMS += delta * j.estimateMS
 	var other int
-	alone, err := t.queryRow(`SELECT 1 FROM jobs WHERE run_id = $1 AND group_id = $2 AND id <> $3 AND state = 'queued' AND ready_at = 0 LIMIT 1`,
-		[]any{int64(j.run), int64(j.group), int64(j.id)}, &other)
+	alone, err := t.queryRow(`SELECT 1 FROM jobs WHERE org_id = $1 AND run_id = $2 AND group_id = $3 AND id <> $4 AND state = 'queued' AND ready_at = 0 LIMIT 1`,
+		[]any{string(j.org), int64(j.run), int64(j.group), int64(j.id)}, &other)
 	if err != nil {
 		return fmt.Errorf("count the runs of %s: %w", j.group, err)
 	}

@@ -16,7 +16,8 @@ import (
 func (s *Store) AppendLog(ctx context.Context, id qgjob.LeaseID, offset int64, data []byte) (resp qgjob.LogResponse, err error) {
 	err = s.update(ctx, func(t *tx) error {
 		var length, kept int64
-		found, err := t.queryRow(`SELECT log_bytes, log_kept FROM attempts WHERE lease_id = $1`, []any{string(id)}, &length, &kept)
+		var side string // where the attempt is: it may be long over
+		found, err := t.queryRow(either(`SELECT log_bytes, log_kept, '@' FROM @attempts WHERE lease_id = $1`), []any{string(id)}, &length, &kept, &side)
 		if err != nil {
 			return fmt.Errorf("read the log of lease %s: %w", id, err)
 		}
@@ -35,14 +36,14 @@ func (s *Store) AppendLog(ctx context.Context, id qgjob.LeaseID, offset int64, d
 		fresh := data[length-offset:]
 		keep := fresh[:min(int64(len(fresh)), qgjob.MaxAttemptLog-kept)]
 		if len(keep) > 0 {
-			if err := t.write("append to the log of lease "+string(id), `INSERT INTO log_chunks (lease_id, off, data) VALUES ($1, $2, $3)`, string(id), kept, bytes.Clone(keep)); err != nil {
+			if err := t.write("append to the log of lease "+string(id), `INSERT INTO `+side+`log_chunks (lease_id, off, data) VALUES ($1, $2, $3)`, string(id), kept, bytes.Clone(keep)); err != nil {
 				return err
 			}
 		}
 		kept += int64(len(keep))
 		resp.Full = kept >= qgjob.MaxAttemptLog
 		t.note.Logs = append(t.note.Logs, id)
-		return t.write("lengthen the log of lease "+string(id), `UPDATE attempts SET log_bytes = $1, log_kept = $2 WHERE lease_id = $3`, resp.Length, kept, string(id))
+		return t.write("lengthen the log of lease "+string(id), `UPDATE `+side+`attempts SET log_bytes = $1, log_kept = $2 WHERE lease_id = $3`, resp.Length, kept, string(id))
 	})
 	return resp, err
 }
@@ -50,8 +51,9 @@ func (s *Store) AppendLog(ctx context.Context, id qgjob.LeaseID, offset int64, d
 // Log reads an attempt's log from an offset: at least one chunk when there is
 // more, about limit bytes. The end of what is there gives no bytes.
 func (s *Store) Log(ctx context.Context, id qgjob.LeaseID, offset int64, limit int) ([]byte, error) {
-	rows, err := s.read.QueryContext(ctx, `SELECT off, data FROM log_chunks WHERE lease_id = $1
-		AND off >= COALESCE((SELECT MAX(off) FROM log_chunks WHERE lease_id = $2 AND off <= $3), 0) ORDER BY off LIMIT 64`, string(id), string(id), offset)
+	rows, err := s.read.QueryContext(ctx, either(`SELECT off, data FROM @log_chunks WHERE lease_id = $1
+		AND off >= COALESCE((SELECT MAX(b.off) FROM (SELECT MAX(off) AS off FROM log_chunks WHERE lease_id = $1 AND off <= $2
+		UNION ALL SELECT MAX(off) FROM history_log_chunks WHERE lease_id = $1 AND off <= $2) b), 0)`)+` ORDER BY off LIMIT 64`, string(id), offset)
 	if err != nil {
 		return nil, unavailable(fmt.Errorf("read the log of lease %s: %w", id, err))
 	}

@@ -76,11 +76,11 @@ func TestTheOrderInSQLIsThatOfTheScheduler(t *testing.T) {
 func TestTheHeadIsFoundByItsIndex(t *testing.T) {
 	s := openTest(t, Options{})
 	for what, query := range map[string]string{
-		"jobs_waiting":        `SELECT priority, submitted_at FROM jobs WHERE group_id = 1 AND state = 'queued' AND ready_at = 0` + groupOrder + `LIMIT 1`,
-		"jobs_leased":         `SELECT id FROM jobs WHERE agent_id = 'a1' AND state IN ('assigned', 'running', 'cancelling')`,
-		"jobs_delayed":        `SELECT id FROM jobs WHERE state = 'queued' AND ready_at > 0 AND ready_at <= 5 ORDER BY ready_at LIMIT 200`,
-		"jobs_by_run":         `SELECT id FROM jobs WHERE run_id = 1 AND id > 5 ORDER BY id`,
-		"jobs_waiting_by_run": `SELECT 1 FROM jobs WHERE run_id = 1 AND group_id = 1 AND id <> 1 AND state = 'queued' AND ready_at = 0 LIMIT 1`,
+		"jobs_next":        `SELECT priority, submitted_at FROM jobs WHERE org_id = 'a' AND group_id = 1 AND state = 'queued' AND ready_at = 0` + groupOrder + `LIMIT 1`,
+		"jobs_leased":      `SELECT id FROM jobs WHERE agent_id = 'a1' AND state IN ('assigned', 'running', 'cancelling')`,
+		"jobs_backing_off": `SELECT id FROM jobs WHERE org_id = 'a' AND state = 'queued' AND ready_at > 0 AND ready_at <= 5 ORDER BY ready_at LIMIT 200`,
+		"jobs_of_run":      `SELECT id FROM jobs WHERE org_id = 'a' AND run_id = 1 AND id > 5 ORDER BY id`,
+		"jobs_next_of_run": `SELECT 1 FROM jobs WHERE org_id = 'a' AND run_id = 1 AND group_id = 1 AND id <> 1 AND state = 'queued' AND ready_at = 0 LIMIT 1`,
 	} {
 		rows, err := s.read.Query(`EXPLAIN QUERY PLAN ` + query)
 		if err != nil {

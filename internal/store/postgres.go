@@ -79,7 +79,7 @@ func (s *Store) openPostgres(ctx context.Context, url string) error {
 	s.read = stdlib.OpenDB(*reading)
 	s.read.SetMaxOpenConns(postgresReaders)
 	s.read.SetMaxIdleConns(postgresReaders)
-	s.dialect = postgresDialect{}
+	s.dialect, s.beside = postgresDialect{}, db
 	if !s.opts.Alone {
 		s.pulse = startPulse(c, s.hear, s.opts.Log)
 	}
@@ -142,7 +142,10 @@ func preparePostgres(ctx context.Context, db *sql.DB, name string) (err error) {
 		_, e := conn.ExecContext(context.WithoutCancel(ctx), `SELECT pg_advisory_unlock($1)`, int64(migrateLock))
 		err = errors.Join(err, e)
 	}()
-	return migrate(ctx, db, name, goose.DialectPostgres, postgresTypes)
+	if err := migrate(ctx, db, name, goose.DialectPostgres, postgresTypes); err != nil {
+		return err
+	}
+	return begunUpgrade(ctx, conn, true)
 }
 
 // postgresDialect is the dialect of PostgreSQL, which several replicas may

@@ -3,6 +3,7 @@ package store_test
 import (
 	"context"
 	"flag"
+	"os"
 	"testing"
 
 	"github.com/qualgent/qgjob/internal/store"
@@ -10,9 +11,20 @@ import (
 )
 
 // TestPostgres holds PostgreSQL against the specification of the store.
-func TestPostgres(t *testing.T) {
+func TestPostgres(t *testing.T) { onPostgres(t, false, "8") }
+
+// TestPostgresWithHistorySlow is TestSQLiteWithHistory there.
+func TestPostgresWithHistorySlow(t *testing.T) {
+	if os.Getenv("QGJOB_SLOW") == "" {
+		t.Skip("the whole suite once more: set QGJOB_SLOW=1")
+	}
+	onPostgres(t, true, "3")
+}
+
+func onPostgres(t *testing.T, archive bool, checks string) {
+	t.Helper()
 	store.FreshPostgres(t) // starts the cluster outside the suite's bubbles
-	fewer(t, "8")
+	fewer(t, checks)
 	storetest.Run(t, func(t testing.TB) storetest.Database {
 		url := store.FreshPostgres(t)
 		return storetest.Database{
@@ -25,7 +37,8 @@ func TestPostgres(t *testing.T) {
 				}
 				return s
 			},
-			Audit: func(ctx context.Context, s *store.Store) error { return s.Audit(ctx) },
+			Audit:   func(ctx context.Context, s *store.Store) error { return s.Audit(ctx) },
+			Archive: archive,
 		}
 	})
 }

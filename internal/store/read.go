@@ -1,10 +1,12 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/qualgent/qgjob"
@@ -12,7 +14,7 @@ import (
 
 // Job gives one job.
 func (s *Store) Job(ctx context.Context, id qgjob.JobID) (qgjob.Job, error) {
-	j, err := scanJob(s.read.QueryRowContext(ctx, `SELECT `+jobColumns+` FROM jobs WHERE id = $1`, int64(id)))
+	j, err := scanJob(s.read.QueryRowContext(ctx, either(`SELECT `+jobColumns+` FROM @jobs WHERE id = $1`), int64(id)))
 	if isNoRows(err) {
 		return qgjob.Job{}, qgjob.NotFound("job %s does not exist", id)
 	}
@@ -43,7 +45,7 @@ func (s *Store) Jobs(ctx context.Context, f qgjob.JobFilter) ([]qgjob.Job, error
 		add("id < $%d", int64(f.After))
 	}
 	if f.RunID != 0 {
-		add("run_id = $%d", int64(f.RunID))
+		add("org_id = "+orgOfRun(len(args)+1)+" AND run_id = $%d", int64(f.RunID))
 	}
 	if f.AppVersionID != "" {
 		add("app_version_id = $%d", string(f.AppVersionID))
@@ -66,7 +68,11 @@ func (s *Store) Jobs(ctx context.Context, f qgjob.JobFilter) ([]qgjob.Job, error
 		where = append(where, "state IN ("+strings.Join(marks, ", ")+")")
 	}
 	args = append(args, pageLimit(f.Limit))
-	return s.jobs(ctx, fmt.Sprintf("WHERE %s ORDER BY %s LIMIT $%d", strings.Join(where, " AND "), order, len(args)), args...)
+	tables := either
+	if len(f.Status) > 0 && !slices.ContainsFunc(f.Status, qgjob.JobState.Terminal) {
+		tables = func(query string) string { return strings.ReplaceAll(query, "@", "") } // history holds only what has ended
+	}
+	return s.jobs(ctx, fmt.Sprintf("%s ORDER BY %s LIMIT $%d", tables(`SELECT `+jobColumns+` FROM @jobs WHERE `+strings.Join(where, " AND ")), order, len(args)), args...)
 }
 
 func pageLimit(n int) int {
@@ -80,11 +86,52 @@ func pageLimit(n int) int {
 // ones included, by priority and then in the order of submission. An empty
 // org means all.
 func (s *Store) SeedGroup(ctx context.Context, version qgjob.AppVersionID, org qgjob.OrgID) ([]qgjob.Job, error) {
-	return s.jobs(ctx, `WHERE app_version_id = $1 AND ($2 = '' OR org_id = $3) ORDER BY priority DESC, id`, string(version), string(org), string(org))
+	orgs := []qgjob.OrgID{org}
+	if org == "" {
+		var err error
+		if orgs, err = s.orgsOfJobs(ctx); err != nil {
+			return nil, err
+		}
+	}
+	all := []qgjob.Job{}
+	for some := range slices.Chunk(orgs, orgsAtOnce) {
+		args, marks := []any{string(version)}, make([]string, len(some))
+		for i, o := range some {
+			args = append(args, string(o))
+			marks[i] = fmt.Sprintf("$%d", len(args))
+		}
+		list, err := s.jobs(ctx, either(`SELECT `+jobColumns+` FROM @jobs WHERE app_version_id = $1 AND org_id IN (`+strings.Join(marks, ", ")+`)`)+` ORDER BY priority DESC, id`, args...)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, list...)
+	}
+	if len(orgs) > orgsAtOnce {
+		slices.SortFunc(all, func(a, b qgjob.Job) int {
+			return cmp.Or(cmp.Compare(b.Priority, a.Priority), cmp.Compare(a.JobID, b.JobID))
+		})
+	}
+	return all, nil
 }
 
-func (s *Store) jobs(ctx context.Context, tail string, args ...any) ([]qgjob.Job, error) {
-	rows, err := s.read.QueryContext(ctx, `SELECT `+jobColumns+` FROM jobs `+tail, args...) //nolint:gosec // constants and numbered parameters only
+// orgsAtOnce is how many orgs one statement asks for.
+const orgsAtOnce = 100
+
+// orgsOfJobs lists the orgs that have jobs, live or in history.
+func (s *Store) orgsOfJobs(ctx context.Context) ([]qgjob.OrgID, error) {
+	live, err := s.orgsOf(ctx, "jobs")
+	if err != nil {
+		return nil, err
+	}
+	ended, err := s.orgsOf(ctx, past+"jobs")
+	all := append(live, ended...)
+	slices.Sort(all)
+	return slices.Compact(all), err
+}
+
+// jobs reads the jobs of a whole query for jobColumns.
+func (s *Store) jobs(ctx context.Context, query string, args ...any) ([]qgjob.Job, error) {
+	rows, err := s.read.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, unavailable(fmt.Errorf("list jobs: %w", err))
 	}
@@ -103,7 +150,7 @@ const runColumns = `id, org_id, total, passed, failed, errored, cancelled, flaky
 
 // Run gives one run with its tally as of now.
 func (s *Store) Run(ctx context.Context, id qgjob.RunID) (qgjob.Run, error) {
-	runs, err := s.runs(ctx, `WHERE id = $1`, int64(id))
+	runs, err := s.runs(ctx, `WHERE id = $1`, ``, int64(id))
 	if err != nil {
 		return qgjob.Run{}, err
 	}
@@ -116,11 +163,11 @@ func (s *Store) Run(ctx context.Context, id qgjob.RunID) (qgjob.Run, error) {
 // Runs lists an org's runs, or everybody's when org is empty, newest first.
 // before is the keyset cursor: runs with a smaller id follow; 0 begins.
 func (s *Store) Runs(ctx context.Context, org qgjob.OrgID, before qgjob.RunID, limit int) ([]qgjob.Run, error) {
-	return s.runs(ctx, `WHERE ($1 = '' OR org_id = $2) AND (CAST($3 AS BIGINT) = 0 OR id < $4) ORDER BY id DESC LIMIT $5`, string(org), string(org), int64(before), int64(before), pageLimit(limit))
+	return s.runs(ctx, `WHERE ($1 = '' OR org_id = $2) AND (CAST($3 AS BIGINT) = 0 OR id < $4)`, ` ORDER BY id DESC LIMIT $5`, string(org), string(org), int64(before), int64(before), pageLimit(limit))
 }
 
-func (s *Store) runs(ctx context.Context, tail string, args ...any) ([]qgjob.Run, error) {
-	rows, err := s.read.QueryContext(ctx, `SELECT `+runColumns+` FROM runs `+tail, args...) //nolint:gosec // constants and numbered parameters only
+func (s *Store) runs(ctx context.Context, where, order string, args ...any) ([]qgjob.Run, error) {
+	rows, err := s.read.QueryContext(ctx, either(`SELECT `+runColumns+` FROM @runs `+where)+order, args...) //nolint:gosec // constants and numbered parameters only
 	if err != nil {
 		return nil, unavailable(fmt.Errorf("list runs: %w", err))
 	}
@@ -161,7 +208,7 @@ func (s *Store) countOpen(ctx context.Context, r *qgjob.Run) error {
 	if open == 0 {
 		return nil
 	}
-	err := s.read.QueryRowContext(ctx, `SELECT COUNT(*) FROM jobs WHERE run_id = $1 AND state IN ('assigned', 'running', 'cancelling')`, int64(r.RunID)).Scan(&r.Tally.Running)
+	err := s.read.QueryRowContext(ctx, `SELECT COUNT(*) FROM jobs WHERE org_id = $1 AND run_id = $2 AND state IN ('assigned', 'running', 'cancelling')`, string(r.OrgID), int64(r.RunID)).Scan(&r.Tally.Running)
 	if err != nil {
 		return unavailable(fmt.Errorf("count the jobs of %s: %w", r.RunID, err))
 	}
@@ -172,12 +219,13 @@ func (s *Store) countOpen(ctx context.Context, r *qgjob.Run) error {
 
 // Attempts lists a job's attempts, oldest first, with tests and artifacts.
 func (s *Store) Attempts(ctx context.Context, id qgjob.JobID) ([]qgjob.Attempt, error) {
-	if _, err := s.Job(ctx, id); err != nil {
+	job, err := s.Job(ctx, id)
+	if err != nil {
 		return nil, err
 	}
-	rows, err := s.read.QueryContext(ctx, `SELECT a.lease_id, a.job_id, a.number, a.agent_id, a.outcome, a.reason, a.message, a.exit_code, a.install, a.install_ms,
+	rows, err := s.read.QueryContext(ctx, either(`SELECT a.lease_id, a.job_id, a.number AS number, a.agent_id, a.outcome, a.reason, a.message, a.exit_code, a.install, a.install_ms,
 		a.test_ms, a.offered_at, CASE WHEN a.started_at = 0 AND j.lease_id = a.lease_id THEN j.started_at ELSE a.started_at END, a.ended_at, a.log_kept, a.tests, a.refused
-		FROM attempts a JOIN jobs j ON j.id = a.job_id WHERE a.job_id = $1 ORDER BY a.number`, int64(id))
+		FROM @attempts a JOIN @jobs j ON j.id = a.job_id WHERE a.org_id = $1 AND a.job_id = $2`)+` ORDER BY number`, string(job.OrgID), int64(id))
 	if err != nil {
 		return nil, unavailable(fmt.Errorf("list the attempts of %s: %w", id, err))
 	}
@@ -221,12 +269,13 @@ func (s *Store) Attempts(ctx context.Context, id qgjob.JobID) ([]qgjob.Attempt, 
 // Attempt gives the number-th attempt of a job, or its newest when number is
 // 0, without tests and artifacts: what a log reader needs.
 func (s *Store) Attempt(ctx context.Context, id qgjob.JobID, number int) (a qgjob.Attempt, err error) {
-	if _, err := s.Job(ctx, id); err != nil {
+	job, err := s.Job(ctx, id)
+	if err != nil {
 		return a, err
 	}
 	var ended int64
-	err = s.read.QueryRowContext(ctx, `SELECT lease_id, job_id, number, agent_id, outcome, ended_at, log_kept FROM attempts
-		WHERE job_id = $1 AND (CAST($2 AS BIGINT) = 0 OR number = $3) ORDER BY number DESC LIMIT 1`, int64(id), number, number).
+	err = s.read.QueryRowContext(ctx, either(`SELECT lease_id, job_id, number, agent_id, outcome, ended_at, log_kept FROM @attempts
+		WHERE org_id = $1 AND job_id = $2 AND (CAST($3 AS BIGINT) = 0 OR number = $4)`)+` ORDER BY number DESC LIMIT 1`, string(job.OrgID), int64(id), number, number).
 		Scan(&a.LeaseID, &a.JobID, &a.Number, &a.AgentID, &a.Outcome, &ended, &a.LogBytes)
 	if isNoRows(err) && number == 0 {
 		return a, qgjob.NotFound("job %s has no attempt yet", id)
@@ -240,7 +289,7 @@ func (s *Store) Attempt(ctx context.Context, id qgjob.JobID, number int) (a qgjo
 
 // Events lists a run's events behind a sequence number, in order.
 func (s *Store) Events(ctx context.Context, run qgjob.RunID, after int64, limit int) ([]qgjob.Event, error) {
-	rows, err := s.read.QueryContext(ctx, `SELECT seq, body FROM events WHERE run_id = $1 AND seq > $2 ORDER BY seq LIMIT $3`, int64(run), after, pageLimit(limit))
+	rows, err := s.read.QueryContext(ctx, either(`SELECT seq, body FROM @events WHERE org_id = `+orgOfRun(1)+` AND run_id = $1 AND seq > $2`)+` ORDER BY seq LIMIT $3`, int64(run), after, pageLimit(limit))
 	if err != nil {
 		return nil, unavailable(fmt.Errorf("list the events of %s: %w", run, err))
 	}
@@ -262,7 +311,7 @@ func (s *Store) Events(ctx context.Context, run qgjob.RunID, after int64, limit 
 
 func (t *tx) unfinished(run qgjob.RunID, after qgjob.JobID) ([]*jobRow, error) {
 	var jobs []*jobRow
-	err := t.each(`SELECT `+jobColumns+` FROM jobs WHERE run_id = $1 AND id > $2 AND state IN ('queued', 'assigned', 'running', 'cancelling')
+	err := t.each(`SELECT `+jobColumns+` FROM jobs WHERE org_id = (SELECT org_id FROM runs WHERE id = $1) AND run_id = $1 AND id > $2 AND state IN ('queued', 'assigned', 'running', 'cancelling')
 		ORDER BY id LIMIT $3`, []any{int64(run), int64(after), cancelBatch}, func(rows scanner) error {
 		j, err := scanJob(rows)
 		jobs = append(jobs, j)

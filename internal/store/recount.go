@@ -73,18 +73,19 @@ func (s *Store) recountOne(ctx context.Context, id qgjob.GroupID) (r recounted, 
 	}
 	defer func() { err = unavailable(errors.Join(err, tx.Rollback())) }()
 	r.id = id
-	if err := tx.QueryRowContext(ctx, `SELECT rev, waiting, runs, work_ms, serving, head_priority, head_submitted FROM job_groups WHERE id = $1`, int64(id)).
-		Scan(&r.rev, &r.have.waiting, &r.have.runs, &r.have.workMS, &r.have.serving, &r.have.headPriority, &r.have.headSubmitted); err != nil {
+	var org string
+	if err := tx.QueryRowContext(ctx, `SELECT org_id, rev, waiting, runs, work_ms, serving, head_priority, head_submitted FROM job_groups WHERE id = $1`, int64(id)).
+		Scan(&org, &r.rev, &r.have.waiting, &r.have.runs, &r.have.workMS, &r.have.serving, &r.have.headPriority, &r.have.headSubmitted); err != nil {
 		return r, fmt.Errorf("read %s: %w", id, err)
 	}
-	if err := tx.QueryRowContext(ctx, `SELECT COUNT(*), COUNT(DISTINCT run_id), COALESCE(SUM(estimate_ms), 0) FROM jobs WHERE group_id = $1 AND state = 'queued' AND ready_at = 0`, int64(id)).
+	if err := tx.QueryRowContext(ctx, `SELECT COUNT(*), COUNT(DISTINCT run_id), COALESCE(SUM(estimate_ms), 0) FROM jobs WHERE org_id = $1 AND group_id = $2 AND state = 'queued' AND ready_at = 0`, org, int64(id)).
 		Scan(&r.want.waiting, &r.want.runs, &r.want.workMS); err != nil {
 		return r, fmt.Errorf("count %s: %w", id, err)
 	}
-	if err := tx.QueryRowContext(ctx, `SELECT COUNT(*) FROM jobs WHERE group_id = $1 AND state IN ('assigned', 'running', 'cancelling')`, int64(id)).Scan(&r.want.serving); err != nil {
+	if err := tx.QueryRowContext(ctx, `SELECT COUNT(*) FROM jobs WHERE org_id = $1 AND group_id = $2 AND state IN ('assigned', 'running', 'cancelling')`, org, int64(id)).Scan(&r.want.serving); err != nil {
 		return r, fmt.Errorf("count the leases of %s: %w", id, err)
 	}
-	err = tx.QueryRowContext(ctx, `SELECT priority, submitted_at FROM jobs WHERE group_id = $1 AND state = 'queued' AND ready_at = 0`+groupOrder+`LIMIT 1`, int64(id)).
+	err = tx.QueryRowContext(ctx, `SELECT priority, submitted_at FROM jobs WHERE org_id = $1 AND group_id = $2 AND state = 'queued' AND ready_at = 0`+groupOrder+`LIMIT 1`, org, int64(id)).
 		Scan(&r.want.headPriority, &r.want.headSubmitted)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = nil

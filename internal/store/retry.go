@@ -20,7 +20,7 @@ func (s *Store) RetryRun(ctx context.Context, id qgjob.RunID, key string) (qgjob
 		e.Hint = "wait for its end, or cancel it"
 		return qgjob.SubmitResponse{}, e
 	}
-	jobs, err := s.jobs(ctx, `WHERE run_id = $1 AND state IN ('failed', 'errored', 'cancelled') ORDER BY id`, int64(id))
+	jobs, err := s.jobs(ctx, either(`SELECT `+jobColumns+` FROM @jobs WHERE org_id = $1 AND run_id = $2 AND state IN ('failed', 'errored', 'cancelled')`)+` ORDER BY id`, string(run.OrgID), int64(id))
 	if err != nil {
 		return qgjob.SubmitResponse{}, err
 	}

@@ -47,7 +47,7 @@ func FreshPostgres(t testing.TB) (url string) {
 		FOR name IN SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename NOT IN ('counters', 'goose_db_version') LOOP
 			EXECUTE 'DELETE FROM ' || name;
 		END LOOP;
-		DELETE FROM counters c WHERE c.name NOT IN ('run', 'job', 'group', 'event', 'flush');
+		DELETE FROM counters c WHERE c.name NOT IN ('run', 'job', 'group', 'event', 'flush', 'upgraded', 'pruned');
 		UPDATE counters SET value = 0;
 		DELETE FROM goose_db_version WHERE version_id = 99;
 		IF EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() AND state = 'idle in transaction') THEN

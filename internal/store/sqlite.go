@@ -34,6 +34,9 @@ func (s *Store) openSQLite(ctx context.Context, path string) error {
 	if err := migrate(ctx, db, path, goose.DialectSQLite3, sqliteTypes); err != nil {
 		return errors.Join(opening(path, err), db.Close())
 	}
+	if err := begunUpgrade(ctx, db, false); err != nil {
+		return errors.Join(opening(path, err), db.Close())
+	}
 	s.read, err = sql.Open("sqlite", dsn("query_only(1)"))
 	if err != nil {
 		return errors.Join(unavailable(err), db.Close())

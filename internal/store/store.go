@@ -37,6 +37,10 @@ type Options struct {
 	// does not listen for news from others. What they write is seen still,
 	// only later. SQLite is always alone.
 	Alone bool
+	// UpgradeWithin is how long servers of the version before may go on beside
+	// this one, from when the first of this version came to a shared database.
+	// Until then nothing is done that would confuse them: see upgrade.go.
+	UpgradeWithin time.Duration
 	// Ungrouped gives every operation a transaction of its own. It exists to
 	// be measured against.
 	Ungrouped bool
@@ -59,6 +63,7 @@ type Store struct {
 	opts     Options
 	dialect  dialect
 	read     *sql.DB
+	beside   *sql.DB // may write without the writer; nil where it owns the only connection that may
 	writer   *writer
 	close    func() error
 	pulse    *pulse // nil when alone

@@ -106,8 +106,8 @@ func (t *tx) knownKey(sub *submission, keyed map[[2]string]*submission) (isNew b
 	if first := keyed[id]; first != nil {
 		hash = first.bodyHash
 	} else {
-		found, err := t.queryRow(`SELECT i.body_hash, i.run_id, MIN(j.id) FROM idempotency i JOIN jobs j ON j.run_id = i.run_id
-			WHERE i.org_id = $1 AND i.key = $2 GROUP BY i.body_hash, i.run_id`, []any{id[0], id[1]}, &hash, &sub.run, &sub.first)
+		found, err := t.queryRow(`SELECT i.body_hash, i.run_id, (SELECT MIN(b.id) FROM (`+either(`SELECT MIN(id) AS id FROM @jobs j WHERE j.org_id = i.org_id AND j.run_id = i.run_id`)+`) b)
+			FROM idempotency i WHERE i.org_id = $1 AND i.key = $2`, []any{id[0], id[1]}, &hash, &sub.run, &sub.first)
 		if err != nil {
 			return false, fmt.Errorf("look an idempotency key up: %w", err)
 		}

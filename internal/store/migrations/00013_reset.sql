@@ -3,6 +3,8 @@
 
 -- +goose Up
 ALTER TABLE jobs ADD COLUMN reset TEXT NOT NULL DEFAULT '';
+ALTER TABLE history_jobs ADD COLUMN reset TEXT NOT NULL DEFAULT '';
 
 -- +goose Down
+ALTER TABLE history_jobs DROP COLUMN reset;
 ALTER TABLE jobs DROP COLUMN reset;

@@ -1,6 +1,8 @@
 package storetest
 
 import (
+	"time"
+
 	"github.com/qualgent/qgjob"
 )
 
@@ -12,6 +14,10 @@ func (w *world) check() {
 		return
 	}
 	all := w.all(qgjob.JobFilter{})
+	if w.db.Archive {
+		w.archive()
+		w.equal("jobs after runs have moved into history", words(w.all(qgjob.JobFilter{})), words(all))
+	}
 	w.checkGroups(all)
 	w.checkRuns(all)
 	w.checkAgents(all)
@@ -22,6 +28,16 @@ func (w *world) check() {
 		if err := w.db.Audit(w.ctx, w.s); err != nil {
 			w.Fatalf("audit: %v", err)
 		}
+	}
+}
+
+// archive moves every run that has ended into history.
+func (w *world) archive() {
+	w.Helper()
+	for more := true; more; {
+		var err error
+		_, more, err = w.s.Archive(w.ctx, time.Now())
+		w.ok(err)
 	}
 }
 

@@ -23,6 +23,9 @@ type Database struct {
 	// Audit looks for what the public API cannot show: aggregates and mirrors
 	// that are not what a recount gives. It may be nil.
 	Audit func(ctx context.Context, s *store.Store) error
+	// Archive has every run that has ended moved into history before each
+	// check: nobody may see a difference.
+	Archive bool
 }
 
 // test is one case of the suite.
