@@ -13,6 +13,7 @@ POSTGRES := QGJOB_REQUIRE_POSTGRES=1 QGJOB_POSTGRES="$$(script/setup/postgres)"
 BENCH ?= .
 LINT := .bin/golangci-lint
 ACTIONLINT := .bin/actionlint
+ACT := .bin/act
 
 .PHONY: help
 help: ## list the targets
@@ -44,8 +45,8 @@ test: setup setup-postgres ## run all tests but the slow ones; a skipped browser
 
 # Slow tests have Slow or Kill in their names and look at QGJOB_SLOW. Running none of them is a failure.
 .PHONY: test-slow
-test-slow: setup setup-postgres ## run the slow tests too: fault rounds (ROUNDS=10), whole workflows
-	@$(BROWSER) $(POSTGRES) QGJOB_SLOW=1 QGJOB_FAULT_ROUNDS=$(or $(ROUNDS),10) \
+test-slow: setup setup-postgres $(ACT) ## run the slow tests too: fault rounds (ROUNDS=10), whole workflows
+	@$(BROWSER) $(POSTGRES) QGJOB_REQUIRE_ACT=1 QGJOB_SLOW=1 QGJOB_FAULT_ROUNDS=$(or $(ROUNDS),10) \
 		$(GOTEST) -must-run '(?i)chromium|postgres|QGJOB_SLOW' -- -count=1 -timeout 25m -run 'Slow|Kill' ./...
 
 # SEED=… plays a printed seed again. A thousand rounds take about two hours.
@@ -100,7 +101,10 @@ check-lint: $(LINT)
 
 .PHONY: check-actions
 check-actions:
-	@if [ -d .github/workflows ]; then echo "check: workflows"; $(MAKE) $(ACTIONLINT); $(ACTIONLINT); fi
+	@echo "check: workflows and the action"
+	@$(MAKE) $(ACTIONLINT)
+	@$(ACTIONLINT)
+	@bash -n script/action/install
 
 .PHONY: check-cross
 check-cross:
@@ -136,4 +140,10 @@ $(LINT): tools/go.mod tools/go.sum
 $(ACTIONLINT): tools/actionlint/go.mod tools/actionlint/go.sum
 	@echo "building actionlint (once)"
 	@go build -C tools/actionlint -o ../../.bin/ tool
+	@touch $@
+
+# act runs workflows without GitHub. It is pinned apart, like the linters, and only built for the slow tests.
+$(ACT): tools/act/go.mod tools/act/go.sum
+	@echo "building act (once)"
+	@go build -C tools/act -o ../../.bin/ tool
 	@touch $@

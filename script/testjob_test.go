@@ -3,6 +3,7 @@ package script_test
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -10,8 +11,9 @@ import (
 
 // testJob is the argument that makes this test binary a job of an exec agent.
 // Its test path says what it does: tests/pass-MS-N passes after MS
-// milliseconds, tests/fail-… fails, tests/broken-… leaves with 75. It keeps a
-// journal of what really ran.
+// milliseconds, tests/fail-… fails, tests/broken-… leaves with 75, tests/flaky-…
+// passes the second time, tests/spec-… reports a failure on line 12 of itself.
+// It keeps a journal of what really ran.
 const testJob = "__testjob"
 
 // runTestJob does what QGJOB_TEST_PATH says; args[0] is the journal.
@@ -33,6 +35,18 @@ func runTestJob(args []string) int {
 		return 1
 	case "broken":
 		return 75
+	case "flaky":
+		if ran, err := os.ReadFile(args[0]); err != nil || strings.Count(string(ran), "begin "+os.Getenv("QGJOB_JOB_ID")+" ") < 2 {
+			return 1
+		}
+		return 0
+	case "spec":
+		report := fmt.Sprintf(`<testsuite name="s"><testcase classname="cart" name="adds, then pays" file=%q line="12"><failure message="expected 1, got 2">at %s:12</failure></testcase></testsuite>`, path, path)
+		if err := os.WriteFile(filepath.Join(os.Getenv("QGJOB_REPORT_DIR"), "junit.xml"), []byte(report), 0o600); err != nil {
+			fmt.Println(err)
+			return 75
+		}
+		return 1
 	}
 	return 2
 }

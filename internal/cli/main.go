@@ -34,6 +34,9 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer, env []string
 	proc.MaybeInit()
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) { // nohup says that it is to be left alone
+		signal.Notify(signals, syscall.SIGHUP) // the terminal is gone: so it is when a CI runner kills the shell of a step
+	}
 	defer signal.Stop(signals)
 	dir, err := os.Getwd()
 	a := &app{printer: newPrinter(stdout, stderr, env), in: stdin, env: envMap(env), dir: dir, exit: os.Exit}

@@ -39,7 +39,7 @@ type Annotation struct {
 // Annotate gives what a run has to say about the lines of its spec files, the most useful first: an error for each failed test, for each job
 // that could not be tested and for each cancelled one, a warning for each flaky test. root is the test project's folder relative to the
 // repository's root; "" or "." is the root itself. Of each job the first remark comes before the second of any, so that ten annotations show
-// ten jobs rather than ten tests of one. At most MaxAnnotations of a level are given, and how many were left out.
+// ten jobs rather than ten tests of one; what is known to the line comes before what is not. At most MaxAnnotations of a level are given, and how many were left out.
 func Annotate(jobs []JobReport, root string) (list []Annotation, left int) {
 	type ranked struct {
 		Annotation
@@ -62,7 +62,10 @@ func Annotate(jobs []JobReport, root string) (list []Annotation, left int) {
 		if a.class != b.class {
 			return a.class - b.class
 		}
-		return a.within - b.within
+		if a.within != b.within {
+			return a.within - b.within
+		}
+		return min(b.Line, 1) - min(a.Line, 1)
 	})
 	shown := map[Level]int{}
 	for _, a := range all {
