@@ -33,12 +33,16 @@ type Config struct {
 	Name             string            // the agent's id with one slot; NAME-1, NAME-2, … with more
 	Slots            int               // agents served, each one job at a time; 0 is 1
 	Target           qgjob.Target      // what the slots are
-	Runner           string            // "playwright" or "exec"
+	Runner           string            // "playwright", "appwright" or "exec"
 	ExecArgv         []string          // the program of the exec runner with its arguments
 	Labels           map[string]string // what the scheduler may match
 	StateDir         string            // incarnations, results not delivered yet, caches; several processes may share one
 	ProjectDir       string            // the tests of jobs without a bundle; empty: such jobs end errored
 	PlaywrightConfig string            // Playwright's --config, relative to the project; empty: its own choice
+	AppwrightMode    string            // of the appwright runner: "auto", "hook" or "stock"; empty is auto
+	AppwrightProject string            // the Playwright project that it runs; empty: the only one there is
+	Appium           string            // the folder of its Appium; empty: the test project's, else the one in PATH
+	AppiumDriver     string            // the folder of Appium's driver; empty: uiautomator2, pinned
 	BaseURL          string            // BASE_URL of browser jobs whose app version has no uploaded build
 	PassEnv          []string          // further environment variables that tests may see
 	Host             string            // shown to people; empty: the machine's name
@@ -96,10 +100,14 @@ func (c Config) checkRunner() error {
 		return &qgjob.Error{Kind: qgjob.KindInvalid, Field: "target",
 			Message: fmt.Sprintf("the playwright runner serves the target browser, not %s", c.Target),
 			Hint:    "use --target browser, or --runner exec with a program that drives the device"}
-	case c.Runner != "exec" && c.Runner != "playwright":
-		return qgjob.Invalid("runner", fmt.Sprintf("runner %q is unknown; allowed: playwright, exec", c.Runner))
+	case c.Runner == "appwright" && c.Target != qgjob.TargetEmulator && c.Target != qgjob.TargetDevice:
+		return &qgjob.Error{Kind: qgjob.KindInvalid, Field: "target",
+			Message: fmt.Sprintf("the appwright runner serves the targets emulator and device, not %s", c.Target), Hint: "use --target emulator"}
+	case c.Runner != "exec" && c.Runner != "playwright" && c.Runner != "appwright":
+		return qgjob.Invalid("runner", fmt.Sprintf("runner %q is unknown; allowed: appwright, playwright, exec", c.Runner))
 	}
-	return nil
+	_, err := runner.ParseMode(c.AppwrightMode)
+	return err
 }
 
 // id is the agent id of a slot, counted from 0.
@@ -113,13 +121,14 @@ func (c Config) id(slot int) qgjob.AgentID {
 // host is one agent process.
 type host struct {
 	Config
-	runner  runner.Runner
-	cache   *cache
-	env     []string // of tests
-	warn    func(string)
-	work    context.Context // ends, with errLeaving, when tests must stop
-	claims  context.Context // ends when no more work is wanted
-	browser string
+	runner    runner.Runner
+	appwright *appwright // with that runner
+	cache     *cache
+	env       []string // of tests
+	warn      func(string)
+	work      context.Context // ends, with errLeaving, when tests must stop
+	claims    context.Context // ends when no more work is wanted
+	browser   string
 }
 
 // Run serves the slots until Drain or Cancel is closed or ctx ends, which
@@ -186,8 +195,13 @@ func newHost(c Config) (*host, error) {
 	}
 	h := &host{Config: c, cache: cached, env: runner.Env(os.Environ(), c.PassEnv)}
 	h.warn = proc.Once(func(text string) { c.Log.Warn(text) })
-	if c.Runner == "exec" {
+	switch c.Runner {
+	case "exec":
 		h.runner = runner.Exec{Argv: c.ExecArgv}
+		return h, nil
+	case "appwright":
+		h.appwright = newAppwright(h)
+		h.runner = h.appwright.Appwright
 		return h, nil
 	}
 	h.runner = runner.Playwright{Config: c.PlaywrightConfig}
@@ -197,7 +211,7 @@ func newHost(c Config) (*host, error) {
 
 // openDevice opens the device of a slot, whose files lie in dir.
 func (h *host) openDevice(dir string) device.Device {
-	if h.Runner == "exec" {
+	if h.Runner != "playwright" {
 		return device.NewNone(dir)
 	}
 	return device.NewBrowser(dir, h.browser, h.BaseURL)

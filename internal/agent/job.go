@@ -197,12 +197,25 @@ func (a *attempt) prepare(ctx context.Context) (runner.Task, proc.Command, error
 			return task, proc.Command{}, &trouble{qgjob.ReasonTestFileMissing, err}
 		}
 	}
+	var suite runner.Suite
+	if w := s.host.appwright; w != nil {
+		// Before the install: a project that cannot run needs none.
+		if suite, err = w.suite(ctx, a, task.Project); err != nil {
+			return task, proc.Command{}, err
+		}
+	}
 	build, err := a.install(ctx)
 	if err != nil {
 		return task, proc.Command{}, err
 	}
 	task.Env = slices.Concat(s.host.env, s.device.Env(build))
 	task.Serves, task.Phone = s.device.Serves(), phone(s.device, build)
+	if s.host.appwright != nil {
+		if task.Drive, err = a.drive(ctx, suite, task); err != nil {
+			return task, proc.Command{}, err
+		}
+		task.Serves = append(slices.Clone(task.Serves), task.Drive.Server.Address())
+	}
 	command, err := s.host.runner.Command(task)
 	return task, command, err
 }
@@ -286,6 +299,9 @@ func (a *attempt) test(task runner.Task, command proc.Command) {
 	}
 	if result.End == proc.Exited {
 		a.done.ExitCode = &result.ExitCode
+	}
+	if task.Drive != nil {
+		a.afterAppium(result.End, task.Drive.Suite.Hooked)
 	}
 	if result.OutputErr != nil {
 		a.log.note("the log is not whole: %v", result.OutputErr)

@@ -32,7 +32,7 @@ func (h *host) project(ctx context.Context, job qgjob.Job, log io.Writer) (strin
 	if dir, err = filepath.EvalSymlinks(dir); err != nil {
 		return "", err
 	}
-	if h.Runner != "playwright" {
+	if h.Runner == "exec" {
 		return dir, nil
 	}
 	return dir, h.packages(ctx, dir, string(job.BundleSHA256), log)

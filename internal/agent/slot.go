@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/qualgent/qgjob"
+	"github.com/qualgent/qgjob/internal/agent/appium"
 	"github.com/qualgent/qgjob/internal/agent/device"
 	"github.com/qualgent/qgjob/internal/client"
 )
@@ -29,6 +30,7 @@ type slot struct {
 	once      *client.Client // asks once
 	device    device.Device
 	installed atomic.Pointer[qgjob.Installed] // what the device told last; the device itself is the claim loop's
+	appium    *appium.Server                  // of the appwright runner, once a job wanted it; the claim loop's
 	spool     *spool
 	held      holdings
 	brief     atomic.Bool // the last job was short: claim several
@@ -85,7 +87,11 @@ func (s *slot) openFolders() error {
 // close lets go of the device and the name.
 func (s *slot) close() {
 	s.supersede(errLeaving)
-	if err := errors.Join(s.device.Close(), s.me.lock.Unlock()); err != nil {
+	var err error
+	if s.appium != nil {
+		err = s.appium.Close()
+	}
+	if err := errors.Join(err, s.device.Close(), s.me.lock.Unlock()); err != nil {
 		s.log.Warn("close", "error", err)
 	}
 }

@@ -20,6 +20,9 @@ type agentOptions struct {
 	target, name, runner       string
 	project, stateDir, baseURL string
 	playwrightConfig           string
+	appwrightMode              string
+	appwrightProject           string
+	appium, appiumDriver       string
 	labels, passEnv, argv      []string
 	slots                      int
 	verbose                    bool
@@ -29,15 +32,20 @@ type agentOptions struct {
 func (o *agentOptions) add(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&o.target, "target", string(qgjob.TargetBrowser), "what the agent is: emulator, device, browserstack or browser")
-	f.StringVar(&o.runner, "runner", "", "playwright or exec; exec when a program follows --, else playwright")
+	f.StringVar(&o.runner, "runner", "", "appwright, playwright or exec; exec when a program follows --, else playwright for browsers and appwright for phones")
 	f.StringVar(&o.project, "project", ".", "the tests of jobs that bring no bundle")
 	f.StringVar(&o.playwrightConfig, "playwright-config", "", "Playwright's configuration file, relative to the project")
+	f.StringVar(&o.appwrightMode, "appwright-mode", "auto", "how Appium is taken out of AppWright's hands: hook, stock (one run per host), or auto")
+	f.StringVar(&o.appwrightProject, "appwright-project", "", "the project of AppWright's configuration to run; may be left away when there is one")
+	f.StringVar(&o.appium, "appium", "", "folder of the Appium to run (QGJOB_APPIUM); else the test project's, else the one in PATH")
+	f.StringVar(&o.appiumDriver, "appium-driver", "", "folder of Appium's driver (QGJOB_APPIUM_DRIVER); else uiautomator2, in the version that fits")
 	f.StringVar(&o.baseURL, "base-url", "", "BASE_URL of browser tests whose app version has no uploaded build")
 	f.StringArrayVar(&o.labels, "label", nil, "label that jobs may require, key=value; may be repeated")
 	f.StringSliceVar(&o.passEnv, "pass-env", nil, "names of environment variables that tests may see")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "log more")
 	must(cmd.RegisterFlagCompletionFunc("target", completeTargets))
-	must(cmd.RegisterFlagCompletionFunc("runner", cobra.FixedCompletions([]string{"playwright", "exec"}, cobra.ShellCompDirectiveNoFileComp)))
+	must(cmd.RegisterFlagCompletionFunc("runner", cobra.FixedCompletions([]string{"appwright", "playwright", "exec"}, cobra.ShellCompDirectiveNoFileComp)))
+	must(cmd.RegisterFlagCompletionFunc("appwright-mode", cobra.FixedCompletions([]string{"auto", "hook", "stock"}, cobra.ShellCompDirectiveNoFileComp)))
 }
 
 // takeArgs takes the program of the exec runner from behind the dashes.
@@ -77,6 +85,17 @@ func (o *agentOptions) checkHere(a *app, slots string) error {
 	return nil
 }
 
+// folder is a flag's folder, else that of an environment variable, else "".
+func (a *app) folder(flag, variable string) string {
+	if flag == "" {
+		flag = a.env[variable]
+	}
+	if flag == "" {
+		return ""
+	}
+	return a.path(flag)
+}
+
 // config makes the agent's configuration, without its server.
 func (o *agentOptions) config(a *app) (agent.Config, error) {
 	labels, err := pairs("label", o.labels)
@@ -86,13 +105,18 @@ func (o *agentOptions) config(a *app) (agent.Config, error) {
 	runner := o.runner
 	if runner == "" {
 		runner = "playwright"
-		if len(o.argv) > 0 {
+		switch target := qgjob.Target(o.target); {
+		case len(o.argv) > 0:
 			runner = "exec"
+		case target == qgjob.TargetEmulator || target == qgjob.TargetDevice:
+			runner = "appwright"
 		}
 	}
 	return agent.Config{
 		Name: o.name, Slots: o.slots, Target: qgjob.Target(o.target), Runner: runner, ExecArgv: o.argv, Labels: labels,
 		StateDir: a.path(o.stateDir), ProjectDir: a.path(o.project), PlaywrightConfig: o.playwrightConfig, BaseURL: o.baseURL,
+		AppwrightMode: o.appwrightMode, AppwrightProject: o.appwrightProject,
+		Appium: a.folder(o.appium, "QGJOB_APPIUM"), AppiumDriver: a.folder(o.appiumDriver, "QGJOB_APPIUM_DRIVER"),
 		PassEnv: o.passEnv, Version: Version, Log: a.logger(o.verbose),
 	}, nil
 }

@@ -15,6 +15,8 @@ var allowed = []string{
 	"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
 	"SSL_CERT_FILE", "SSL_CERT_DIR", "NODE_EXTRA_CA_CERTS",
 	"PLAYWRIGHT_BROWSERS_PATH", "ANDROID_HOME", "ANDROID_SDK_ROOT", "JAVA_HOME",
+	// Where adb finds its server (adb(1)).
+	"ANDROID_ADB_SERVER_ADDRESS", "ANDROID_ADB_SERVER_PORT", "ADB_SERVER_SOCKET",
 	// Without these, programs do not start on Windows.
 	"SystemRoot", "SYSTEMROOT", "SystemDrive", "ComSpec", "COMSPEC", "PATHEXT", "windir", "APPDATA", "LOCALAPPDATA",
 	"USERPROFILE", "ProgramData", "ProgramFiles", "NUMBER_OF_PROCESSORS", "PROCESSOR_ARCHITECTURE",

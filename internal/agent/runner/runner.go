@@ -30,6 +30,7 @@ type Task struct {
 	Timeout time.Duration // of the command
 	Grace   time.Duration // between SIGINT and SIGKILL
 	Phone   *Phone        // the Android device that the test runs on; nil on other devices
+	Drive   *Drive        // of the appwright runner; nil for others
 }
 
 // Phone is what a driver such as Appium must be told of an Android device. The
