@@ -51,7 +51,7 @@ says so: whoever reaches it may run programs on its agents.`,
 	f.DurationVar(&o.historyAfter, "history-after", server.DefaultHistoryAfter, "how long after its end a run moves into history; servers of the version before must be replaced within so long")
 	f.DurationVar(&o.keepHistory, "keep-history", 0, "how long after its end a run is deleted with its logs; 0: never")
 	f.BoolVarP(&verbose, "verbose", "v", false, "log more")
-	cmd.AddCommand(a.migrateCmd())
+	cmd.AddCommand(a.migrateCmd(), a.copyCmd())
 	return cmd
 }
 

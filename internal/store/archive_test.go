@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -25,19 +26,42 @@ func rowsOf(t testing.TB, s *Store, tables ...string) (n int) {
 	return n
 }
 
+func asJSON(t testing.TB, values ...any) string {
+	t.Helper()
+	body, err := json.MarshalIndent(values, "", " ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(body)
+}
+
+// differ tells the first lines in which two texts differ.
+func differ(t testing.TB, what, got, want string) {
+	t.Helper()
+	a, b := strings.Split(got, "\n"), strings.Split(want, "\n")
+	for i := range min(len(a), len(b)) {
+		if a[i] != b[i] {
+			t.Errorf("%s, line %d: %q; want %q", what, i, a[i], b[i])
+			return
+		}
+	}
+	if len(a) != len(b) {
+		t.Errorf("%s: %d lines; want %d", what, len(a), len(b))
+	}
+}
+
 // picture is all that readers see of a run.
 func picture(t testing.TB, s *Store, id qgjob.RunID) string {
 	t.Helper()
 	ctx := context.Background()
-	text := fmt.Sprintf("%+v\n", ok[qgjob.Run](t)(s.Run(ctx, id)))
 	jobs := ok[[]qgjob.Job](t)(s.Jobs(ctx, qgjob.JobFilter{RunID: id}))
-	text += fmt.Sprintf("%+v\n%+v\n", jobs, ok[[]qgjob.Event](t)(s.Events(ctx, id, 0, 0)))
+	text := asJSON(t, ok[qgjob.Run](t)(s.Run(ctx, id)), jobs, ok[[]qgjob.Event](t)(s.Events(ctx, id, 0, 0)))
 	for _, j := range jobs {
 		attempts := ok[[]qgjob.Attempt](t)(s.Attempts(ctx, j.JobID))
-		text += fmt.Sprintf("%s %+v\n", j.JobID, attempts)
+		text += asJSON(t, j.JobID, attempts)
 		for _, a := range attempts {
 			text += string(ok[[]byte](t)(s.Log(ctx, a.LeaseID, 0, 1<<20)))
-			text += fmt.Sprintf("%+v\n", ok[[]qgjob.Artifact](t)(s.Artifacts(ctx, j.JobID)))
+			text += asJSON(t, ok[[]qgjob.Artifact](t)(s.Artifacts(ctx, j.JobID)))
 		}
 	}
 	return text
@@ -78,7 +102,7 @@ func TestARunMovesInBoundedSteps(t *testing.T) {
 		}
 		moved += n
 		if now := picture(t, s, run.RunID); now != seen {
-			t.Fatalf("after step %d readers see\n%s\nbefore:\n%s", steps, now, seen)
+			differ(t, fmt.Sprint("after step ", steps), now, seen)
 		}
 	}
 	if moved != 1 || steps < 3 {

@@ -37,6 +37,11 @@ func (s *Store) openSQLite(ctx context.Context, path string) error {
 	if err := begunUpgrade(ctx, db, false); err != nil {
 		return errors.Join(opening(path, err), db.Close())
 	}
+	if !s.opts.copying {
+		if err := refuseMoved(ctx, db, path); err != nil {
+			return errors.Join(opening(path, err), db.Close())
+		}
+	}
 	s.read, err = sql.Open("sqlite", dsn("query_only(1)"))
 	if err != nil {
 		return errors.Join(unavailable(err), db.Close())

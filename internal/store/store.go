@@ -45,6 +45,8 @@ type Options struct {
 	// be measured against.
 	Ungrouped bool
 	Log       *slog.Logger
+
+	copying bool // opened to be copied: it may have been moved
 }
 
 // Note is what one commit changed, or what several of another server did.
