@@ -122,6 +122,11 @@ vuln: $(LINT) ## look for known faults in the dependencies; needs the vulnerabil
 	@code=0; .bin/govulncheck ./... || code=$$?; \
 		case $$code in 0) ;; 3) exit 1 ;; *) echo "vuln: NOT CHECKED: govulncheck could not run (see above)" ;; esac
 
+.PHONY: release
+release: ## build what a release holds into dist/: programs of six platforms, checksums, parts lists
+	@script/setup/versions
+	@go run ./script/release -version "$(VERSION)" -commit "$$(git rev-parse HEAD 2>/dev/null || true)"
+
 .PHONY: fmt
 fmt: ## format the Go code
 	@git ls-files -z --cached --others --exclude-standard '*.go' | xargs -0 -r ls -d 2>/dev/null | xargs -r gofmt -w

@@ -26,6 +26,10 @@ import (
 // Version is the binary's version; release builds set it by the linker.
 var Version = "dev"
 
+// Commit is what the binary was built from, set by the linker where the
+// build itself does not note it, as release builds do not.
+var Commit string
+
 // Main runs one command line (without the program's name) and returns its exit
 // code. env is in the form of os.Environ. A binary whose Main is called may
 // also be started as the init of a test (see proc.MaybeInit), and is then

@@ -31,6 +31,9 @@ func (a *app) versionCmd() *cobra.Command {
 // commit is the commit that the binary was built from; "" when the build did
 // not note it.
 func commit() string {
+	if Commit != "" {
+		return Commit
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return ""
