@@ -131,6 +131,16 @@ type Agent struct {
 	Installs      int64             `json:"installs" doc:"installs it did since it first registered, counted"`
 	Avoided       int64             `json:"installs_avoided"`
 	LastSeen      time.Time         `json:"last_seen"`
+	Quarantine    *Quarantine       `json:"quarantine,omitempty" doc:"why it takes no jobs although it is online"`
+}
+
+// Quarantine is why an agent takes no jobs: its device broke several jobs in a
+// row, or is not fit for one now. The agent ends it by itself.
+type Quarantine struct {
+	Reason   string    `json:"reason" minLength:"1" maxLength:"1024"`
+	Next     string    `json:"next" maxLength:"1024" doc:"what ends it, and what a person can do"`
+	Failures int       `json:"failures,omitempty" minimum:"0" doc:"jobs in a row that the device broke; 0 when it is only unfit now"`
+	Since    time.Time `json:"since"`
 }
 
 // Installed is the app build that a device holds.

@@ -14,6 +14,7 @@ type RegisterRequest struct {
 	Host        string            `json:"host,omitempty" maxLength:"255"`
 	Version     string            `json:"version,omitempty" maxLength:"64"`
 	Installed   *Installed        `json:"installed,omitempty" doc:"what the device holds now"`
+	Quarantine  *Quarantine       `json:"quarantine,omitempty" doc:"the agent takes no jobs, and why; none ends an earlier one"`
 }
 
 // RegisterResponse tells an agent its record and the protocol's timing.

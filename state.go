@@ -75,6 +75,8 @@ const (
 	AgentBusy     AgentState = "busy"
 	AgentDraining AgentState = "draining" // claims no more
 	AgentOffline  AgentState = "offline"  // not heard of for a lease TTL
+	// AgentQuarantined takes no jobs until its device is well again.
+	AgentQuarantined AgentState = "quarantined"
 )
 
 // Reason is a stable word for why a job ended as it did or waits again.

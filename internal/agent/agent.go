@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/qualgent/qgjob"
+	"github.com/qualgent/qgjob/internal/agent/adb"
 	"github.com/qualgent/qgjob/internal/agent/device"
 	"github.com/qualgent/qgjob/internal/agent/proc"
 	"github.com/qualgent/qgjob/internal/agent/runner"
@@ -33,6 +34,12 @@ type Config struct {
 	Name             string            // the agent's id with one slot; NAME-1, NAME-2, … with more
 	Slots            int               // agents served, each one job at a time; 0 is 1
 	Target           qgjob.Target      // what the slots are
+	Device           string            // what they run on: DeviceOwn or DeviceADB; empty: DeviceOwn
+	ADB              *adb.Client       // the server of DeviceADB; nil: the one that the environment names
+	ADBProgram       string            // starts that server when it is away; empty: adb
+	Serials          []string          // of DeviceADB: only these devices, whatever they are; empty: all of the target
+	Demands          device.Demands    // what a device of DeviceADB must offer before it gets a job
+	Quarantine       int               // of DeviceADB: jobs in a row that a device may break; 0 is 3, below 0 any number
 	Runner           string            // "playwright", "appwright" or "exec"
 	ExecArgv         []string          // the program of the exec runner with its arguments
 	Labels           map[string]string // what the scheduler may match
@@ -53,8 +60,16 @@ type Config struct {
 	Drain            <-chan struct{}   // closed: claim no more, finish what runs, then Run returns
 	Cancel           <-chan struct{}   // closed: stop what runs and give it back, then Run returns
 
-	retryPause time.Duration // between two tries after answers that only time will change; 0 is half of retryCeiling
+	unplugGrace time.Duration // before a device that is away counts as unplugged; 0 is 10 s
+	canaryPause time.Duration // before the first canary of a quarantine; 0 is 30 s
+	retryPause  time.Duration // between two tries after answers that only time will change; 0 is half of retryCeiling
 }
+
+// The sorts of device.
+const (
+	DeviceOwn = "own" // the target's own: a browser, or whatever the exec runner drives
+	DeviceADB = "adb" // the Android devices of an adb server, one agent each
+)
 
 // Check refuses a configuration with a *qgjob.Error of KindInvalid whose Field
 // is the flag at fault.
@@ -88,7 +103,34 @@ func (c Config) Check() error {
 	if c.PlaywrightConfig != "" && !filepath.IsLocal(c.PlaywrightConfig) {
 		return qgjob.Invalid("config", "config must be a path inside the test project")
 	}
+	if err := c.checkDevice(); err != nil {
+		return err
+	}
 	return c.checkRunner()
+}
+
+func (c Config) checkDevice() error {
+	switch {
+	case c.Device != "" && c.Device != DeviceOwn && c.Device != DeviceADB:
+		return qgjob.Invalid("device", fmt.Sprintf("device %q is unknown; allowed: adb, own", c.Device))
+	case c.Device == DeviceADB && c.Target != qgjob.TargetEmulator && c.Target != qgjob.TargetDevice:
+		return qgjob.Invalid("target", fmt.Sprintf("the devices of an adb server are of target emulator or device, not %s", c.Target))
+	case c.Device == DeviceADB && c.Slots > 1:
+		return qgjob.Invalid("slots", "slots must not be given with devices: each device is one agent")
+	case c.Device != DeviceADB && len(c.Serials) > 0:
+		return qgjob.Invalid("serial", "serial chooses devices of an adb server: add --device=adb")
+	case c.Demands.Package != "" && !adb.ValidPackage(c.Demands.Package):
+		return qgjob.Invalid("app-package", fmt.Sprintf("app-package %q is no application id, such as com.example.app", c.Demands.Package))
+	}
+	for _, serial := range c.Serials {
+		if !adb.ValidSerial(serial) {
+			return qgjob.Invalid("serial", fmt.Sprintf("serial %q is no serial number as adb devices lists them", serial))
+		}
+		if err := qgjob.CheckName("name", string(c.idOf(serial))); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (c Config) checkRunner() error {
@@ -96,7 +138,7 @@ func (c Config) checkRunner() error {
 	case c.Runner == "exec" && (len(c.ExecArgv) == 0 || c.ExecArgv[0] == ""):
 		return &qgjob.Error{Kind: qgjob.KindInvalid, Field: "runner", Message: "the exec runner needs a program",
 			Hint: "give it after --, such as: qgjob agent --runner exec -- ./run-test"}
-	case c.Runner == "playwright" && c.Target != qgjob.TargetBrowser:
+	case c.Runner == "playwright" && c.Target != qgjob.TargetBrowser && c.Device != DeviceADB:
 		return &qgjob.Error{Kind: qgjob.KindInvalid, Field: "target",
 			Message: fmt.Sprintf("the playwright runner serves the target browser, not %s", c.Target),
 			Hint:    "use --target browser, or --runner exec with a program that drives the device"}
@@ -116,6 +158,12 @@ func (c Config) id(slot int) qgjob.AgentID {
 		return qgjob.AgentID(c.Name)
 	}
 	return qgjob.AgentID(fmt.Sprintf("%s-%d", c.Name, slot+1))
+}
+
+// idOf is the agent id of a device. It is the device's own, so that what the
+// agent knows of it is still so after others were unplugged.
+func (c Config) idOf(serial string) qgjob.AgentID {
+	return qgjob.AgentID(c.Name + "-" + serial)
 }
 
 // host is one agent process.
@@ -145,6 +193,9 @@ func Run(ctx context.Context, c Config) error {
 	}
 	stop := h.watchSignals(ctx)
 	defer stop()
+	if h.Device == DeviceADB {
+		return h.serveFleet()
+	}
 	var slots []*slot
 	defer func() {
 		for _, s := range slots {
@@ -152,7 +203,7 @@ func Run(ctx context.Context, c Config) error {
 		}
 	}()
 	for i := range max(1, c.Slots) {
-		s, err := h.openSlot(c.id(i))
+		s, err := h.openSlot(c.id(i), "")
 		if err != nil {
 			return err
 		}
@@ -177,6 +228,12 @@ func newHost(c Config) (*host, error) {
 	if c.retryPause == 0 {
 		c.retryPause = retryCeiling / 2
 	}
+	if c.unplugGrace == 0 {
+		c.unplugGrace = unplugGrace
+	}
+	if c.canaryPause == 0 {
+		c.canaryPause = canaryPause
+	}
 	if c.LeaveGrace == 0 {
 		c.LeaveGrace = 10 * time.Second
 	}
@@ -195,6 +252,11 @@ func newHost(c Config) (*host, error) {
 	}
 	h := &host{Config: c, cache: cached, env: runner.Env(os.Environ(), c.PassEnv)}
 	h.warn = proc.Once(func(text string) { c.Log.Warn(text) })
+	if c.Device == DeviceADB && c.ADB == nil {
+		if h.ADB, err = adb.FromEnv(os.Getenv); err != nil {
+			return nil, qgjob.Invalid("device", err.Error())
+		}
+	}
 	switch c.Runner {
 	case "exec":
 		h.runner = runner.Exec{Argv: c.ExecArgv}
@@ -209,12 +271,18 @@ func newHost(c Config) (*host, error) {
 	return h, err
 }
 
-// openDevice opens the device of a slot, whose files lie in dir.
-func (h *host) openDevice(dir string) device.Device {
-	if h.Runner != "playwright" {
-		return device.NewNone(dir)
+// openDevice opens the device of a slot, whose files lie in dir: that of an adb
+// server when it has a serial.
+func (h *host) openDevice(dir, serial string) (device.Device, error) {
+	switch {
+	case serial != "":
+		ctx, cancel := context.WithTimeout(h.claims, openTime)
+		defer cancel()
+		return device.OpenAndroid(ctx, h.ADB.Phone(serial), h.Demands, dir, filepath.Join(h.StateDir, "ports"))
+	case h.Runner != "playwright":
+		return device.NewNone(dir), nil
 	}
-	return device.NewBrowser(dir, h.browser, h.BaseURL)
+	return device.NewBrowser(dir, h.browser, h.BaseURL), nil
 }
 
 // folderFor is a file name for an agent id, which may hold slashes and dots.

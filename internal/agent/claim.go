@@ -28,6 +28,9 @@ func (s *slot) claimLoop(ctx context.Context) error {
 			if err := s.waitUndrained(ctx); err != nil {
 				return err
 			}
+			if err := s.waitFit(ctx); err != nil {
+				return err
+			}
 			s.deliverSpooled(ctx, s.me.incarnation)
 			got, err := s.claim(ctx)
 			if err != nil {
@@ -41,8 +44,11 @@ func (s *slot) claimLoop(ctx context.Context) error {
 		offers := next.Offers
 		next = nil
 		for i, offer := range offers {
-			if ctx.Err() != nil {
+			if ctx.Err() != nil || s.out() {
 				s.held.drop(offer.LeaseID) // goodbye gives it back
+				if i == len(offers)-1 && ctx.Err() == nil {
+					s.goodbye(false)
+				}
 				continue
 			}
 			next = s.attempt(ctx, offer, i == len(offers)-1)

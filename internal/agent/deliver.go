@@ -44,7 +44,7 @@ func (a *attempt) finish(claims context.Context, last bool, streamed <-chan erro
 	}
 	s.uploadAll(ctx, e)
 	drained, _ := s.isDrained()
-	next, err := s.complete(ctx, e, s.me.incarnation, last && !drained && claims.Err() == nil)
+	next, err := s.complete(ctx, e, s.me.incarnation, last && !drained && !s.out() && claims.Err() == nil)
 	if err := s.settle(e, err); err != nil {
 		a.slog.Error("the result is not delivered; it is kept and offered again", "error", err)
 	}

@@ -11,6 +11,7 @@ var (
 	errDraining  = errors.New("the agent drains")
 	errLeaving   = errors.New("the agent was told to leave")
 	errCancelled = errors.New("the job was cancelled")
+	errUnplugged = errors.New("the device was unplugged")
 	errStale     = errors.New("the job is another agent's by now")
 	errTimedOut  = errors.New("the job ran longer than its timeout")
 )

@@ -31,16 +31,18 @@ const prepareTime = qgjob.InstallAllowance - time.Minute
 
 // attempt is one job on its way through this slot.
 type attempt struct {
-	slot    *slot
-	offer   qgjob.Offer
-	hold    *hold
-	dir     string
-	log     *attemptLog
-	slog    *slog.Logger
-	done    qgjob.CompleteRequest
-	left    []report.Attachment
-	reset   qgjob.Reset // how much of the last test this one may find
-	stopped error       // why the agent stopped it, or nil
+	slot     *slot
+	offer    qgjob.Offer
+	hold     *hold
+	dir      string
+	log      *attemptLog
+	slog     *slog.Logger
+	done     qgjob.CompleteRequest
+	build    device.Build
+	left     []report.Attachment
+	innocent bool        // the device is not to blame for an install that failed
+	reset    qgjob.Reset // how much of the last test this one may find
+	stopped  error       // why the agent stopped it, or nil
 }
 
 // attempt runs one offer to its acknowledged result. It answers what the
@@ -83,6 +85,7 @@ func (s *slot) attempt(claims context.Context, offer qgjob.Offer, last bool) *qg
 		a.remove()
 		return nil
 	}
+	s.learn(a)
 	return a.finish(claims, last, streamed)
 }
 
@@ -112,7 +115,7 @@ func (a *attempt) notStarted(err error) {
 	case errors.Is(err, errCancelled):
 		a.stop(errCancelled)
 		a.finish(a.slot.ctx, false, nil)
-	case errors.Is(err, errLeaving):
+	case errors.Is(err, errLeaving), errors.Is(err, errUnplugged):
 		a.giveBack()
 	default:
 		a.slog.Info("the offer has lapsed", "cause", err)
@@ -158,6 +161,7 @@ func (a *attempt) perform() {
 		if t, ok := errors.AsType[*trouble](err); ok {
 			why = t.reason
 		}
+		_, a.innocent = errors.AsType[*device.BuildError](err)
 		a.log.note("%v", err)
 		a.conclude(qgjob.OutcomeErrored, why, err.Error())
 		return
@@ -205,6 +209,7 @@ func (a *attempt) prepare(ctx context.Context) (runner.Task, proc.Command, error
 		}
 	}
 	build, err := a.install(ctx)
+	a.build = build
 	if err != nil {
 		return task, proc.Command{}, err
 	}
@@ -291,6 +296,7 @@ func (a *attempt) test(task runner.Task, command proc.Command) {
 	verdict := a.slot.host.runner.Judge(task, ending)
 	a.conclude(verdict.Outcome, verdict.Reason, verdict.Message)
 	a.done.Tests, a.left = verdict.Tests, verdict.Attachments
+	a.askDevice(verdict.Reinstalled || task.Drive != nil && !task.Drive.Suite.Hooked)
 	took := result.Ended.Sub(result.Started)
 	a.done.TestMS = took.Milliseconds()
 	a.slot.brief.Store(result.End == proc.Exited && took < brief)

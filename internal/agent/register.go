@@ -85,11 +85,12 @@ func (s *slot) register(ctx context.Context) error {
 	req := qgjob.RegisterRequest{
 		Incarnation: s.me.incarnation,
 		Target:      h.Target,
-		Labels:      h.Labels,
+		Labels:      s.labels,
 		Runner:      h.runner.Name(),
 		Host:        h.Host,
 		Version:     h.Version,
 		Installed:   s.installed.Load(),
+		Quarantine:  s.sick.Load(),
 	}
 	res, err := patiently(ctx, s, "register", 0, func(ctx context.Context) (qgjob.RegisterResponse, error) {
 		return s.server.Register(ctx, s.id, req)

@@ -73,7 +73,7 @@ func (h *holdings) obey(answers map[qgjob.LeaseID]qgjob.LeaseAnswer) {
 // renewLoop keeps the slot's leases alive until ctx ends, which is after the
 // last result: it outlives a drain. A slot that holds nothing is heard of by
 // its claims; it renews only while the server wants no claims, to learn when
-// it does again.
+// it does again, and while its device is in quarantine.
 func (s *slot) renewLoop(ctx context.Context) {
 	for {
 		renew, _ := s.pace()
@@ -91,7 +91,7 @@ func (s *slot) renew(ctx context.Context) {
 	}
 	leases := s.held.list()
 	drained, _ := s.isDrained()
-	if len(leases) == 0 && !drained {
+	if len(leases) == 0 && !drained && s.sick.Load() == nil {
 		s.gate.Unlock()
 		return
 	}

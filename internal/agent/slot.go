@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -33,7 +34,10 @@ type slot struct {
 	appium    *appium.Server                  // of the appwright runner, once a job wanted it; the claim loop's
 	spool     *spool
 	held      holdings
-	brief     atomic.Bool // the last job was short: claim several
+	brief     atomic.Bool       // the last job was short: claim several
+	labels    map[string]string // the host's and the device's
+	trust     *trust            // nil: the device is never in quarantine
+	sick      atomic.Pointer[qgjob.Quarantine]
 
 	// gate keeps renewals away while an answer with offers may be under way:
 	// a renewal that does not name them would give them back.
@@ -48,25 +52,26 @@ type slot struct {
 	changed chan struct{} // closed when drained changes
 }
 
-// openSlot takes the agent's name, device and undelivered results.
-func (h *host) openSlot(id qgjob.AgentID) (*slot, error) {
+// openSlot takes the agent's name, device and undelivered results. serial is
+// that of a device of an adb server, else empty.
+func (h *host) openSlot(id qgjob.AgentID, serial string) (*slot, error) {
 	me, err := claimIdentity(h.StateDir, id, time.Now())
 	if err != nil {
 		return nil, err
 	}
 	s := &slot{
 		host: h, id: id, me: me, log: h.Log.With("agent", string(id)),
-		once: h.Server.With(client.NoRetry), changed: make(chan struct{}),
+		once: h.Server.With(client.NoRetry), changed: make(chan struct{}), labels: h.Labels,
 	}
 	s.server = h.Server.With(client.Retry{Budget: client.Unlimited, Max: retryCeiling, Notify: s.noticeServer()})
 	s.ctx, s.supersede = context.WithCancelCause(h.work)
-	if err := s.openFolders(); err != nil {
+	if err := s.openFolders(serial); err != nil {
 		return nil, errors.Join(fmt.Errorf("agent %s: %w", id, err), me.lock.Unlock())
 	}
 	return s, nil
 }
 
-func (s *slot) openFolders() error {
+func (s *slot) openFolders(serial string) error {
 	for _, name := range []string{"spool", "work", "device"} {
 		if err := os.MkdirAll(filepath.Join(s.me.dir, name), 0o700); err != nil {
 			return err
@@ -79,8 +84,15 @@ func (s *slot) openFolders() error {
 	if err := s.sweepWork(); err != nil {
 		return err
 	}
-	s.device = s.host.openDevice(filepath.Join(s.me.dir, "device"))
+	if s.device, err = s.host.openDevice(filepath.Join(s.me.dir, "device"), serial); err != nil {
+		return err
+	}
 	s.installed.Store(s.device.Installed())
+	if a, ok := s.device.(*device.Android); ok {
+		s.labels = a.Labels()
+		maps.Copy(s.labels, s.host.Labels)
+		s.trust = openTrust(filepath.Join(s.me.dir, "trust.json"), s.host.Quarantine)
+	}
 	return nil
 }
 
@@ -128,7 +140,7 @@ func (s *slot) left(err error) error {
 	if cause := context.Cause(s.ctx); cause != nil && qgjob.CodeOf(cause) == qgjob.CodeAgentSuperseded {
 		return cause
 	}
-	if errors.Is(err, errDraining) || errors.Is(err, errLeaving) {
+	if errors.Is(err, errDraining) || errors.Is(err, errLeaving) || errors.Is(err, errUnplugged) {
 		return nil
 	}
 	return err

@@ -95,5 +95,10 @@ func (a *app) printAgents(agents []qgjob.Agent, asJSON bool) error {
 		}
 	}
 	a.table(strings.Fields("AGENT STATUS TARGET JOB INSTALLED INSTALLS AVOIDED SEEN LABELS"), rows)
+	for _, g := range agents {
+		if q := g.Quarantine; q != nil {
+			a.note("%s is in quarantine: %s; %s", g.AgentID, q.Reason, q.Next)
+		}
+	}
 	return nil
 }

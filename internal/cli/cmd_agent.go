@@ -12,6 +12,7 @@ import (
 
 	"github.com/qualgent/qgjob"
 	"github.com/qualgent/qgjob/internal/agent"
+	"github.com/qualgent/qgjob/internal/agent/device"
 	"github.com/spf13/cobra"
 )
 
@@ -24,6 +25,10 @@ type agentOptions struct {
 	appwrightProject           string
 	appium, appiumDriver       string
 	labels, passEnv, argv      []string
+	device, appPackage         string
+	serials                    []string
+	freeMB, battery, broken    int
+	network                    bool
 	slots                      int
 	verbose                    bool
 }
@@ -40,12 +45,20 @@ func (o *agentOptions) add(cmd *cobra.Command) {
 	f.StringVar(&o.appium, "appium", "", "folder of the Appium to run (QGJOB_APPIUM); else the test project's, else the one in PATH")
 	f.StringVar(&o.appiumDriver, "appium-driver", "", "folder of Appium's driver (QGJOB_APPIUM_DRIVER); else uiautomator2, in the version that fits")
 	f.StringVar(&o.baseURL, "base-url", "", "BASE_URL of browser tests whose app version has no uploaded build")
+	f.StringVar(&o.device, "device", "", "adb (one agent for each Android device) or own; adb for the appwright runner, else own")
+	f.StringArrayVar(&o.serials, "serial", nil, "only this Android device; may be repeated")
+	f.StringVar(&o.appPackage, "app-package", "", "take only builds of this application id")
+	f.IntVar(&o.freeMB, "min-free-mb", int(device.DefaultDemands.FreeBytes>>20), "storage that an Android device must have free")
+	f.IntVar(&o.battery, "min-battery", device.DefaultDemands.Battery, "percent that an Android device without power must have")
+	f.BoolVar(&o.network, "need-network", false, "an Android device must have a network")
+	f.IntVar(&o.broken, "quarantine-after", 3, "jobs in a row that an Android device may break; -1 for any number")
 	f.StringArrayVar(&o.labels, "label", nil, "label that jobs may require, key=value; may be repeated")
 	f.StringSliceVar(&o.passEnv, "pass-env", nil, "names of environment variables that tests may see")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "log more")
 	must(cmd.RegisterFlagCompletionFunc("target", completeTargets))
 	must(cmd.RegisterFlagCompletionFunc("runner", cobra.FixedCompletions([]string{"appwright", "playwright", "exec"}, cobra.ShellCompDirectiveNoFileComp)))
 	must(cmd.RegisterFlagCompletionFunc("appwright-mode", cobra.FixedCompletions([]string{"auto", "hook", "stock"}, cobra.ShellCompDirectiveNoFileComp)))
+	must(cmd.RegisterFlagCompletionFunc("device", cobra.FixedCompletions([]string{agent.DeviceADB, agent.DeviceOwn}, cobra.ShellCompDirectiveNoFileComp)))
 }
 
 // takeArgs takes the program of the exec runner from behind the dashes.
@@ -112,8 +125,19 @@ func (o *agentOptions) config(a *app) (agent.Config, error) {
 			runner = "appwright"
 		}
 	}
+	if o.device == "" {
+		o.device = agent.DeviceOwn
+		if t := qgjob.Target(o.target); runner == "appwright" && (t == qgjob.TargetEmulator || t == qgjob.TargetDevice) {
+			o.device = agent.DeviceADB
+		}
+	}
+	if o.freeMB < 0 || o.battery < 0 || o.battery > 100 || o.broken == 0 {
+		return agent.Config{}, usage("min-battery", "--min-free-mb must be 0 or more, --min-battery 0 to 100, --quarantine-after 1 or more, or -1")
+	}
 	return agent.Config{
-		Name: o.name, Slots: o.slots, Target: qgjob.Target(o.target), Runner: runner, ExecArgv: o.argv, Labels: labels,
+		Device: o.device, Serials: o.serials, Quarantine: o.broken,
+		Demands: device.Demands{FreeBytes: int64(o.freeMB) << 20, Battery: o.battery, Network: o.network, Package: o.appPackage},
+		Name:    o.name, Slots: o.slots, Target: qgjob.Target(o.target), Runner: runner, ExecArgv: o.argv, Labels: labels,
 		StateDir: a.path(o.stateDir), ProjectDir: a.path(o.project), PlaywrightConfig: o.playwrightConfig, BaseURL: o.baseURL,
 		AppwrightMode: o.appwrightMode, AppwrightProject: o.appwrightProject,
 		Appium: a.folder(o.appium, "QGJOB_APPIUM"), AppiumDriver: a.folder(o.appiumDriver, "QGJOB_APPIUM_DRIVER"),
@@ -127,7 +151,9 @@ func (a *app) agentCmd() *cobra.Command {
 		Use:   "agent [-- PROGRAM ARGUMENT…]",
 		Short: "Run an agent: claim jobs, run them on a device, report",
 		Long: `Run an agent: it claims jobs, installs their app version once, runs them and
-reports. With --slots=N it serves N agents, NAME-1 to NAME-N.
+reports. With --slots=N it serves N agents, NAME-1 to NAME-N. With --device=adb
+it serves every Android device of the adb server that fits the target, each as
+an agent NAME-SERIAL: plugged in it claims jobs, unplugged it leaves.
 
 The first interrupt drains (running jobs finish), the second stops running jobs
 and gives them back, the third leaves at once.
@@ -137,7 +163,8 @@ QGJOB_JOB_ID, QGJOB_TEST_PATH, QGJOB_APP_VERSION_ID, QGJOB_APP_PATH, QGJOB_AGENT
 and QGJOB_REPORT_DIR in its environment; exit code 0 is passed, 75 is broken
 infrastructure, anything else is failed.`,
 		Example: `  qgjob agent --target=browser --name=b1 --runner=playwright --project=e2e
-  qgjob agent --target=emulator --name=a1 --runner=exec -- ./run-one-test.sh`,
+  qgjob agent --target=emulator --name=a1 --runner=exec -- ./run-one-test.sh
+  qgjob agent --target=device --device=adb --name=lab1 -- ./run-one-test.sh`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := o.takeArgs(cmd, args); err != nil {
 				return err

@@ -233,7 +233,7 @@ func (p *printer) paint(terminal bool) paint { return paint{on: terminal && p.co
 
 var stateColours = map[string]string{
 	"passed": "2", "failed": "1", "errored": "5", "cancelled": "3", "cancelling": "3", "flaky": "3",
-	"running": "6", "assigned": "6", "idle": "2", "busy": "6", "draining": "3", "offline": "1",
+	"running": "6", "assigned": "6", "idle": "2", "busy": "6", "draining": "3", "quarantined": "3", "offline": "1",
 }
 
 // state colours a word that is a state; other text stays as it is.

@@ -139,7 +139,7 @@ func (r Refusal) Text(st *State, now float64) string {
 	case AgentDown:
 		return fmt.Sprintf("agent %s is offline; start it again", a.ID)
 	case AgentDraining:
-		return fmt.Sprintf("agent %s is draining and takes no more jobs; another agent has to", a.ID)
+		return fmt.Sprintf("agent %s is draining or in quarantine and takes no jobs now; another agent has to", a.ID)
 	case AgentBusy:
 		return fmt.Sprintf("agent %s is busy for about %.0f s more and may take it then", a.ID, max(0, r.FreeAt-now))
 	}

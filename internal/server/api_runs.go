@@ -106,7 +106,7 @@ func (s *Server) warning(ctx context.Context, jobs []qgjob.JobSpec) string {
 
 func served(agents []qgjob.Agent, j qgjob.JobSpec) bool {
 	for _, a := range agents {
-		if a.Incarnation > 0 && a.Status != qgjob.AgentOffline && a.Status != qgjob.AgentDraining && a.Target == j.Target && qgjob.Meets(a.Labels, j.Requires) {
+		if a.Incarnation > 0 && a.Status != qgjob.AgentOffline && a.Status != qgjob.AgentDraining && a.Status != qgjob.AgentQuarantined && a.Target == j.Target && qgjob.Meets(a.Labels, j.Requires) {
 			return true
 		}
 	}

@@ -61,7 +61,7 @@ func (f *fleet) Collect(ch chan<- prometheus.Metric) {
 	for i := range agents {
 		counts[agents[i].Status]++
 	}
-	for _, st := range []qgjob.AgentState{qgjob.AgentIdle, qgjob.AgentBusy, qgjob.AgentDraining, qgjob.AgentOffline} {
+	for _, st := range []qgjob.AgentState{qgjob.AgentIdle, qgjob.AgentBusy, qgjob.AgentDraining, qgjob.AgentOffline, qgjob.AgentQuarantined} {
 		ch <- prometheus.MustNewConstMetric(agentCount, prometheus.GaugeValue, float64(counts[st]), string(st))
 	}
 }

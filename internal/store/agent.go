@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -30,15 +31,16 @@ type agentRow struct {
 	avoided     int64
 	registered  int64
 	lastSeen    int64
+	quarantine  string // a qgjob.Quarantine as JSON; empty for none
 }
 
 const agentColumns = `agent_id, target, incarnation, online, draining, labels, runner, host, version, pinned, pin_taken,
-	has_build, build_org, build_version, build_sha256, installs, avoided, registered_at, last_seen`
+	has_build, build_org, build_version, build_sha256, installs, avoided, registered_at, last_seen, quarantine`
 
 func scanAgent(row scanner) (*agentRow, error) {
 	a := &agentRow{}
 	err := row.Scan(&a.id, &a.target, &a.incarnation, &a.online, &a.draining, &a.labels, &a.runner, &a.host, &a.version, &a.pinned, &a.pinTaken,
-		&a.hasBuild, &a.build.Org, &a.build.Version, &a.build.SHA, &a.installs, &a.avoided, &a.registered, &a.lastSeen)
+		&a.hasBuild, &a.build.Org, &a.build.Version, &a.build.SHA, &a.installs, &a.avoided, &a.registered, &a.lastSeen, &a.quarantine)
 	return a, err
 }
 
@@ -49,7 +51,7 @@ func (a *agentRow) scheduled(have schedule.Agent) schedule.Agent {
 	have.Labels, _ = parseLabels(a.labels) // was written by labelsJSON
 	have.SharedInstall = a.target == qgjob.TargetBrowserStack
 	have.Pinned = a.pinned
-	have.Up, have.Draining = a.online && a.incarnation > 0, a.draining
+	have.Up, have.Draining = a.online && a.incarnation > 0, a.draining || a.quarantine != ""
 	have.Installed = schedule.Build{}
 	if a.hasBuild {
 		have.Installed = a.build
@@ -88,14 +90,14 @@ func (t *tx) touch(id qgjob.AgentID) {
 }
 
 func (t *tx) writeAgent(a *agentRow) error {
-	return t.write("write agent "+string(a.id), `INSERT INTO agents (`+agentColumns+`, flush) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
+	return t.write("write agent "+string(a.id), `INSERT INTO agents (`+agentColumns+`, flush) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)
 		ON CONFLICT (agent_id) DO UPDATE SET target = excluded.target, incarnation = excluded.incarnation, online = excluded.online,
 		draining = excluded.draining, labels = excluded.labels, runner = excluded.runner, host = excluded.host, version = excluded.version,
 		pinned = excluded.pinned, pin_taken = excluded.pin_taken, has_build = excluded.has_build, build_org = excluded.build_org,
 		build_version = excluded.build_version, build_sha256 = excluded.build_sha256, installs = excluded.installs, avoided = excluded.avoided,
-		last_seen = excluded.last_seen, flush = excluded.flush`,
+		last_seen = excluded.last_seen, quarantine = excluded.quarantine, flush = excluded.flush`,
 		string(a.id), string(a.target), a.incarnation, flag(a.online), flag(a.draining), a.labels, a.runner, a.host, a.version, string(a.pinned), flag(a.pinTaken),
-		flag(a.hasBuild), string(a.build.Org), string(a.build.Version), string(a.build.SHA), a.installs, a.avoided, a.registered, a.lastSeen, t.flush)
+		flag(a.hasBuild), string(a.build.Org), string(a.build.Version), string(a.build.SHA), a.installs, a.avoided, a.registered, a.lastSeen, a.quarantine, t.flush)
 }
 
 // agent finds an agent and checks that the caller is its newest incarnation.
@@ -182,6 +184,7 @@ func (t *tx) register(id qgjob.AgentID, req qgjob.RegisterRequest) error {
 	}
 	a.incarnation, a.target, a.labels = req.Incarnation, req.Target, labelsJSON(req.Labels)
 	a.runner, a.host, a.version = req.Runner, req.Host, req.Version
+	a.quarantine = quarantineJSON(req.Quarantine)
 	a.online, a.lastSeen = true, t.nowMS
 	if in := req.Installed; in != nil {
 		a.hasBuild, a.build = true, schedule.Build{Org: in.OrgID, Version: in.AppVersionID, SHA: in.BuildSHA256}
@@ -189,6 +192,17 @@ func (t *tx) register(id qgjob.AgentID, req qgjob.RegisterRequest) error {
 	t.saveAgent(a)
 	t.note.Work, t.note.Agents = true, true
 	return nil
+}
+
+func quarantineJSON(q *qgjob.Quarantine) string {
+	if q == nil {
+		return ""
+	}
+	text, err := json.Marshal(q)
+	if err != nil {
+		return q.Reason // unreachable: text and numbers
+	}
+	return string(text)
 }
 
 // supersede ends the leases of an agent's older incarnations: the process
@@ -366,6 +380,14 @@ func (a *agentRow) view(job qgjob.JobID, serves string) qgjob.Agent {
 		v.Status = qgjob.AgentDraining
 	case job != 0:
 		v.Status = qgjob.AgentBusy
+	case a.quarantine != "":
+		v.Status = qgjob.AgentQuarantined
+	}
+	if a.quarantine != "" {
+		v.Quarantine = &qgjob.Quarantine{}
+		if json.Unmarshal([]byte(a.quarantine), v.Quarantine) != nil {
+			v.Quarantine.Reason = a.quarantine // not written by quarantineJSON
+		}
 	}
 	return v
 }

@@ -147,8 +147,8 @@ func summarise(j *jobRow, e *qgjob.Explanation, counts map[schedule.Reason]int) 
 		advice = append(advice, "start one of the agents that are offline again")
 		summary = fmt.Sprintf("%s waits: every agent that could run it is offline", j.id)
 	case e.Able == 0 && counts[schedule.AgentDraining] > 0:
-		advice = append(advice, "undrain an agent (qgjob agents undrain NAME), or start another")
-		summary = fmt.Sprintf("%s waits: every agent that could run it is draining", j.id)
+		advice = append(advice, "undrain an agent (qgjob agents undrain NAME), look at those in quarantine (qgjob agents), or start another")
+		summary = fmt.Sprintf("%s waits: every agent that could run it is draining or in quarantine", j.id)
 	case e.Able == 0:
 		need := "--target " + string(j.target)
 		if requires, _ := parseLabels(j.requires); len(requires) > 0 {

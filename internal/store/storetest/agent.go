@@ -85,6 +85,36 @@ var agentTests = []test{
 		_, err = w.s.Drain(w.ctx, "nobody", true)
 		w.refused(err, qgjob.KindNotFound, "", "nobody")
 	}},
+	{"agent/a quarantined one takes nothing until it says that it is well", func(w *world) {
+		sick := qgjob.RegisterRequest{Incarnation: 1, Target: qgjob.TargetEmulator, Runner: "exec",
+			Quarantine: &qgjob.Quarantine{Reason: "3 jobs in a row: it broke\x00", Next: "a canary", Failures: 3, Since: time.Unix(1, 0).UTC()}}
+		well := sick
+		well.Quarantine = nil
+		reg := func(req qgjob.RegisterRequest) qgjob.Agent {
+			w.started["a1"] = req.Incarnation
+			res, err := w.s.Register(w.ctx, "a1", req)
+			w.ok(err)
+			return res.Agent
+		}
+		reg(well)
+		w.submit(jobs("v1", 2)...)
+		o := w.run("a1")
+		a := reg(sick) // the same incarnation: what it runs goes on
+		w.equal("busy still", words(a.Status, *a.Quarantine), words(qgjob.AgentBusy, *sick.Quarantine))
+		w.check()
+		w.complete(o, qgjob.OutcomePassed)
+		a, err := w.s.Agent(w.ctx, "a1")
+		w.ok(err)
+		w.equal("status", a.Status, qgjob.AgentQuarantined)
+		w.equal("no offers", len(w.claim("a1", 2)), 0)
+		w.equal("told", w.renew("a1").Drain, false)
+		w.reopen()
+		w.equal("no offers after a restart", len(w.claim("a1", 2)), 0)
+		a = reg(well)
+		w.equal("well", words(a.Status, a.Quarantine == nil), words(qgjob.AgentIdle, true))
+		w.equal("taken", w.take("a1").Job.JobID, "job_2")
+		w.check()
+	}},
 	{"agent/offline until it is heard of again", func(w *world) {
 		w.register("a1", "a2")
 		w.submit(jobs("v1", 1)...)
