@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 )
 
 // Kind says what the caller of a failed operation can do about it.
@@ -33,6 +34,7 @@ const (
 	CodeUnauthenticated = "unauthenticated"  // no token, or not a valid one
 	CodeUnreachable     = "unreachable"      // no answer from the server at the address tried
 	CodeTooLarge        = "too_large"        // over a limit that the message names
+	CodeFailover        = "failover"         // the database failed over: no claims and starts for Error.RetryAfter
 )
 
 // Error is every error that crosses a room's border. Message says what
@@ -45,7 +47,10 @@ type Error struct {
 	Hint    string
 	Offset  int64        // with CodeOffset: the length at which to resume, in bytes
 	Fields  []FieldError // every field at fault when there are several
-	Err     error        // the cause, for logs; never shown to users of the API
+	// RetryAfter is how long to wait before another try, of what is
+	// unavailable; 0: no longer than usual.
+	RetryAfter time.Duration
+	Err        error // the cause, for logs; never shown to users of the API
 }
 
 // FieldError names one field of a request and what is allowed there.

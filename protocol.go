@@ -23,6 +23,12 @@ type RegisterResponse struct {
 	Timing Timing `json:"timing"`
 }
 
+// ReignHeader is the header of every answer that names the reign of the
+// database's primary, where there can be several. With another name than
+// before a failover has happened, and results that were acknowledged may be
+// lost: an agent offers them again.
+const ReignHeader = "Qgjob-Reign"
+
 // Timing is the protocol's numbers, all in milliseconds; every one follows
 // from the lease TTL.
 type Timing struct {

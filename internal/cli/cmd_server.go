@@ -33,6 +33,8 @@ func (a *app) serverCmd() *cobra.Command {
 With --database several servers share one PostgreSQL database: clients and
 agents may talk to any of them. Builds, bundles and artifacts must then be in
 one place as well: --blobs names a shared folder or a bucket of S3.
+With --ha what was acknowledged survives the loss of the database's primary; a
+database without a synchronous standby is refused (docs/high-availability.md).
 Off loopback it refuses to start without TLS and a token, unless --insecure
 says so: whoever reaches it may run programs on its agents.`,
 		Example: `  qgjob server
@@ -50,6 +52,7 @@ says so: whoever reaches it may run programs on its agents.`,
 	f.BoolVar(&o.insecure, "insecure", false, "listen off loopback without TLS or token")
 	f.DurationVar(&o.historyAfter, "history-after", server.DefaultHistoryAfter, "how long after its end a run moves into history; servers of the version before must be replaced within so long")
 	f.DurationVar(&o.keepHistory, "keep-history", 0, "how long after its end a run is deleted with its logs; 0: never")
+	f.BoolVar(&o.ha, "ha", false, "acknowledge nothing before a synchronous standby of PostgreSQL has it; refuse a database without one")
 	f.BoolVarP(&verbose, "verbose", "v", false, "log more")
 	cmd.AddCommand(a.migrateCmd(), a.copyCmd())
 	return cmd

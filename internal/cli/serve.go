@@ -29,6 +29,7 @@ type serverOptions struct {
 	historyAfter, keepHistory  time.Duration // 0: the default, and for ever
 	tlsCert, tlsKey, tokenFile string
 	insecure                   bool
+	ha                         bool // nothing is acknowledged before a standby has it
 	localOnly                  bool // the command has no flags for more
 }
 
@@ -49,6 +50,8 @@ func (o *serverOptions) check() error {
 		return usage("data-dir", "must not be empty")
 	case o.database != "" && !store.IsPostgres(o.database):
 		return usage("database", "must be a URL of PostgreSQL such as postgres://USER@HOST:5432/NAME; without it SQLite in --data-dir is used")
+	case o.ha && o.database == "":
+		return usage("ha", "needs PostgreSQL with a synchronous standby: name its primary with --database=postgres://…")
 	case o.leaseTTL < time.Second || o.leaseTTL > time.Hour:
 		return usage("lease-ttl", "%v is out of range; allowed: 1s to 1h", o.leaseTTL)
 	case o.historyAfter != 0 && (o.historyAfter < time.Second || o.historyAfter > 30*24*time.Hour):
@@ -124,7 +127,7 @@ func (a *app) openServer(ctx context.Context, o *serverOptions, log *slog.Logger
 		database = o.database
 		log.Info("database", "url", store.RedactDatabase(database))
 	}
-	if r.store, err = store.Open(ctx, database, store.Options{LeaseTTL: o.leaseTTL, Notify: hub.Notify, UpgradeWithin: cmp.Or(o.historyAfter, server.DefaultHistoryAfter), Log: log}); err != nil {
+	if r.store, err = store.Open(ctx, database, store.Options{LeaseTTL: o.leaseTTL, HA: o.ha, Notify: hub.Notify, UpgradeWithin: cmp.Or(o.historyAfter, server.DefaultHistoryAfter), Log: log}); err != nil {
 		return nil, err
 	}
 	defer func() {

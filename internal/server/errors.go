@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -124,7 +125,8 @@ func (s *Server) problemOf(ctx context.Context, err error) *problemError {
 	}
 	switch status {
 	case http.StatusServiceUnavailable:
-		p.header = http.Header{"Retry-After": {strconv.Itoa(retryAfterSeconds)}}
+		wait := max(retryAfterSeconds, int((e.RetryAfter+time.Second-1)/time.Second))
+		p.header = http.Header{"Retry-After": {strconv.Itoa(wait)}}
 	case http.StatusUnauthorized:
 		p.header = http.Header{"Www-Authenticate": {`Bearer realm="qgjob"`}}
 	}

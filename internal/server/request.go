@@ -53,6 +53,9 @@ func (s *Server) announce(next http.Handler) http.Handler {
 		h.Set("Referrer-Policy", "no-referrer")
 		h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 		h.Set("Cache-Control", "no-store")
+		if reign := s.Store.Reign(); reign != "" {
+			h.Set(qgjob.ReignHeader, reign)
+		}
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), requestKey{}, &frame{server: s, id: id})))
 	})
 }

@@ -25,6 +25,11 @@ func (s *Store) Start(ctx context.Context, id qgjob.LeaseID, req qgjob.StartRequ
 		if c, answer, err = lease.Start(j.Job, id, t.now); err != nil {
 			return err
 		}
+		if c.Event != "" { // not a repetition
+			if err := t.frozen(); err != nil {
+				return err
+			}
+		}
 		t.heard(a)
 		if c.Event == "" {
 			return nil
@@ -150,8 +155,8 @@ func (t *tx) claimNext(req *qgjob.CompleteRequest) (*qgjob.ClaimResponse, error)
 	}
 	next, err := t.claim(req.AgentID, *req.Next)
 	switch qgjob.CodeOf(err) {
-	case qgjob.CodeAgentBusy, qgjob.CodeAgentSuperseded:
-		return nil, nil // it still holds other jobs of a batch
+	case qgjob.CodeAgentBusy, qgjob.CodeAgentSuperseded, qgjob.CodeFailover:
+		return nil, nil // it still holds other jobs of a batch, or nobody may claim
 	}
 	return &next, err
 }

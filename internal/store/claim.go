@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 
 	"github.com/qualgent/qgjob"
@@ -15,11 +16,16 @@ import (
 // req.Max of one group. It does not wait: no offers means that nothing suits
 // now. The same claim id again gets the same offers.
 func (s *Store) Claim(ctx context.Context, agent qgjob.AgentID, req qgjob.ClaimRequest) (resp qgjob.ClaimResponse, err error) {
+	var frozen error
 	err = s.update(ctx, func(t *tx) error {
+		frozen = nil
 		resp, err = t.claim(agent, req)
+		if qgjob.CodeOf(err) == qgjob.CodeFailover { // the agent was heard of all the same
+			frozen, err = err, nil
+		}
 		return err
 	})
-	return resp, err
+	return resp, errors.Join(err, frozen)
 }
 
 func (t *tx) claim(id qgjob.AgentID, req qgjob.ClaimRequest) (qgjob.ClaimResponse, error) {
@@ -37,6 +43,9 @@ func (t *tx) claim(id qgjob.AgentID, req qgjob.ClaimRequest) (qgjob.ClaimRespons
 	t.holds(a, req.Installed)
 	if a.draining {
 		return resp, nil
+	}
+	if err := t.frozen(); err != nil {
+		return resp, err
 	}
 	var group qgjob.GroupID
 	for len(resp.Offers) < t.batch(resp.Offers, req.Max) {

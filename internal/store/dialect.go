@@ -18,8 +18,8 @@ import (
 // one SQL text.
 type dialect interface {
 	// begin opens a transaction that may write, and takes whatever keeps other
-	// writers out of it.
-	begin() []statement
+	// writers out of it; heldUp: it waits for that a moment only.
+	begin(heldUp bool) []statement
 	// snapshot are the options of a transaction whose reads all see one state.
 	snapshot() *sql.TxOptions
 	// bulkInsert is an insert statement of so many rows.

@@ -29,10 +29,11 @@ func (w *writer) flush(batch []*op) {
 		return
 	}
 	var unknown *unknownError
+	var outage *outageError
 	if errors.As(err, &unknown) {
 		w.opts.Log.Error("nobody knows what became of a commit", "operations", len(batch), "error", err)
 		err = unknown.Unwrap()
-	} else if len(batch) > 1 && !w.dialect.lost(err) {
+	} else if len(batch) > 1 && !w.dialect.lost(err) && !errors.As(err, &outage) {
 		for _, o := range batch {
 			w.flush([]*op{o})
 		}
@@ -60,7 +61,7 @@ func (w *writer) try(ctx context.Context, batch []*op) (err error) {
 		defer cancel()
 	}
 	if err := w.line.connect(ctx); err != nil {
-		return err
+		return &outageError{err}
 	}
 	t := w.begin(ctx)
 	defer func() {
@@ -72,10 +73,13 @@ func (w *writer) try(ctx context.Context, batch []*op) (err error) {
 		}
 	}()
 	if err := t.start(); err != nil {
-		return err
+		return &outageError{err}
 	}
 	if err := t.run(batch); err != nil {
 		return err
+	}
+	if w.opts.HA && len(batch) > 0 {
+		t.writes++ // what is answered may rest on a commit that no standby has: only another commit tells
 	}
 	if err := t.finish(); err != nil {
 		return err
@@ -91,15 +95,18 @@ func (w *writer) try(ctx context.Context, batch []*op) (err error) {
 func (t *tx) start() error {
 	w := t.w
 	t.begun = true
-	t.pending = w.dialect.begin()
+	t.pending = w.dialect.begin(w.heldUp)
 	t.readCounters()
-	if err := t.sync(); err != nil {
+	if err := w.waited(t.ctx, t.sync()); err != nil {
 		return err
 	}
 	t.open = true
 	if w.sharing != nil {
 		t.seen = t.counters["flush"]
 		t.flush = t.seen + 1
+		if err := t.meet(); err != nil {
+			return err
+		}
 	}
 	if err := t.refresh(); err != nil {
 		return fmt.Errorf("read the mirror: %w", err)
@@ -161,14 +168,18 @@ func (w *writer) commit(t *tx) error {
 	if t.writes == 0 {
 		end = "ROLLBACK"
 	}
-	err := w.line.run(t.ctx, end)
-	if err != nil && t.name != "" && w.dialect.lost(err) {
+	err := w.end(t.ctx, end)
+	var unknown *unknownError
+	if errors.As(err, &unknown) {
+		w.forget(t)
+	} else if err != nil && t.name != "" && w.dialect.lost(err) {
 		err = w.settle(t, err)
 	}
 	if err != nil {
 		return err
 	}
 	t.open, t.begun = false, false
+	t.met()
 	if w.mirror != nil && t.writes > 0 {
 		w.mirror.flush = t.flush
 	}
@@ -186,6 +197,10 @@ func (e *unknownError) Error() string {
 // Unwrap gives the answer that callers get. The cause is left out: a lost
 // connection would have the operation tried again.
 func (e *unknownError) Unwrap() error {
+	if errors.Is(e.cause, errNoStandby) {
+		return &qgjob.Error{Kind: qgjob.KindUnavailable, Message: "the database's synchronous standby has not confirmed this: nobody knows yet whether it is accepted",
+			Hint: "try again; with the same Idempotency-Key nothing is submitted twice"}
+	}
 	return &qgjob.Error{Kind: qgjob.KindUnavailable, Message: "the database went away before it said whether it had accepted this",
 		Hint: "try again; with the same Idempotency-Key nothing is submitted twice"}
 }
@@ -199,14 +214,19 @@ func (w *writer) settle(t *tx, cause error) error {
 	defer cancel()
 	again := time.NewTicker(pauseLeast)
 	defer again.Stop()
+	var unknown *unknownError
 	for {
-		outcome, err := w.ask(ctx, t.name)
+		outcome, err := w.ask(ctx, t)
 		switch {
-		case outcome == "committed":
+		case outcome == "committed" && err == nil:
 			w.opts.Log.Warn("the answer to a commit was lost; it is committed", "error", cause)
 			return nil
 		case outcome == "aborted":
 			return cause
+		case errors.As(err, &unknown):
+			return &unknownError{errors.Join(cause, unknown.cause)}
+		case errors.Is(err, errSucceeded):
+			return &unknownError{errors.Join(cause, err)}
 		case ctx.Err() != nil:
 			return &unknownError{errors.Join(cause, err)}
 		}
@@ -222,12 +242,18 @@ func (w *writer) settle(t *tx, cause error) error {
 	}
 }
 
-func (w *writer) ask(ctx context.Context, name string) (outcome string, err error) {
+func (w *writer) ask(ctx context.Context, t *tx) (outcome string, err error) {
 	if err := w.line.connect(ctx); err != nil {
 		return "", err
 	}
-	err = w.line.link.run(ctx, append(w.dialect.begin(), statement{query: w.sharing.outcome, args: []any{name},
+	if w.line.link.primary() != t.primary { // it may know another transaction by that name
+		return "", errSucceeded
+	}
+	err = w.line.link.run(ctx, append(w.dialect.begin(false), statement{query: w.sharing.outcome, args: []any{t.name},
 		scan: func(row scanner) error { return row.Scan(&outcome) }}))
+	if err == nil && outcome == "committed" && w.opts.HA {
+		return outcome, w.vouch(ctx)
+	}
 	return outcome, errors.Join(err, w.line.run(ctx, "ROLLBACK"))
 }
 
@@ -283,5 +309,5 @@ func (w *writer) discard(t *tx) {
 
 func (w *writer) begin(ctx context.Context) *tx {
 	now := time.Now()
-	return &tx{ctx: ctx, w: w, now: now, nowMS: now.UnixMilli(), groups: map[qgjob.GroupID]*groupDelta{}}
+	return &tx{ctx: ctx, w: w, primary: w.line.link.primary(), now: now, nowMS: now.UnixMilli(), groups: map[qgjob.GroupID]*groupDelta{}}
 }

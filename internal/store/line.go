@@ -18,6 +18,7 @@ type line struct {
 	pause time.Duration
 	after time.Time // before it no new try is made
 	away  error     // why the last one failed
+	fresh bool      // no flush has met what the link leads to
 }
 
 func (l *line) connect(ctx context.Context) error {
@@ -33,7 +34,7 @@ func (l *line) connect(ctx context.Context) error {
 		l.after, l.away = time.Now().Add(l.pause), err
 		return err
 	}
-	l.link, l.pause, l.away = made, 0, nil
+	l.link, l.pause, l.away, l.fresh = made, 0, nil, true
 	return nil
 }
 
@@ -49,6 +50,13 @@ func (l *line) drop() {
 	}
 	l.link.drop()
 	l.link = nil
+}
+
+// leave gives the link away, without ending what is under way on it.
+func (l *line) leave() link {
+	left := l.link
+	l.link = nil
+	return left
 }
 
 func (l *line) close() error {

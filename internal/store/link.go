@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+
+	"github.com/qualgent/qgjob/internal/lease"
 )
 
 // statement is one SQL statement on its way to the database.
@@ -28,6 +30,8 @@ type link interface {
 	// gives the error of the first that failed; those behind it are not done.
 	// No scan may run statements of its own.
 	run(ctx context.Context, list []statement) error
+	// primary is what the connection leads to; zero when that is not known.
+	primary() lease.Primary
 	// drop gives a broken connection up, at once.
 	drop()
 	close() error
@@ -113,6 +117,9 @@ func (l *sqlLink) prepare(ctx context.Context, query string) (*sql.Stmt, error) 
 	l.stmts[query] = st
 	return st, nil
 }
+
+// primary is nobody: a file is where it is.
+func (l *sqlLink) primary() lease.Primary { return lease.Primary{} }
 
 func (l *sqlLink) drop() { _ = l.close() }
 

@@ -8,22 +8,33 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
+	"github.com/qualgent/qgjob/internal/lease"
 )
 
 // pipeline is a link to PostgreSQL. Statements that are sent together cost one
 // round trip. Each of them still sees what those before it did.
-type pipeline struct{ conn *pgx.Conn }
+type pipeline struct {
+	conn *pgx.Conn
+	met  lease.Primary
+}
 
 // leaveWithin bounds the farewell to a server that may be gone.
 const leaveWithin = time.Second
 
-func newPipeline(ctx context.Context, config *pgx.ConnConfig) (link, error) {
+func newPipeline(ctx context.Context, config *pgx.ConnConfig, ha bool) (link, error) {
 	conn, err := pgx.ConnectConfig(ctx, config.Copy())
 	if err != nil {
 		return nil, err
 	}
-	return &pipeline{conn}, nil
+	p := &pipeline{conn: conn}
+	if p.met, err = greet(ctx, conn, ha); err != nil {
+		p.drop()
+		return nil, err
+	}
+	return p, nil
 }
+
+func (p *pipeline) primary() lease.Primary { return p.met }
 
 func (p *pipeline) run(ctx context.Context, list []statement) error {
 	var err error

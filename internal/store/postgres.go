@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
 	"github.com/qualgent/qgjob"
+	"github.com/qualgent/qgjob/internal/lease"
 )
 
 // postgresTypes fills in what the one migration text leaves to the engine.
@@ -42,7 +44,13 @@ func RedactDatabase(database string) string {
 	if err != nil || !IsPostgres(database) {
 		return "postgres://…"
 	}
-	return fmt.Sprintf("postgres://%s@%s/%s", c.User, net.JoinHostPort(c.Host, strconv.Itoa(int(c.Port))), c.Database)
+	hosts := []string{net.JoinHostPort(c.Host, strconv.Itoa(int(c.Port)))}
+	for _, f := range c.Fallbacks {
+		if at := net.JoinHostPort(f.Host, strconv.Itoa(int(f.Port))); !slices.Contains(hosts, at) {
+			hosts = append(hosts, at)
+		}
+	}
+	return fmt.Sprintf("postgres://%s@%s/%s", c.User, strings.Join(hosts, ","), c.Database)
 }
 
 func parsePostgres(url string) (*pgx.ConnConfig, error) {
@@ -69,9 +77,13 @@ func (s *Store) openPostgres(ctx context.Context, url string) error {
 		return err
 	}
 	name := RedactDatabase(url)
+	c.ValidateConnect = s.onlyPrimary
+	if s.opts.HA && c.RuntimeParams["synchronous_commit"] == "" {
+		c.RuntimeParams["synchronous_commit"] = "on" // whatever the role has; see demandStandby
+	}
 	db := stdlib.OpenDB(*c)
 	db.SetMaxIdleConns(1)
-	if err := preparePostgres(ctx, db, name); err != nil {
+	if err := preparePostgres(ctx, db, s.opts.HA, name); err != nil {
 		return errors.Join(opening(name, err), db.Close())
 	}
 	reading := c.Copy()
@@ -84,9 +96,16 @@ func (s *Store) openPostgres(ctx context.Context, url string) error {
 		s.pulse = startPulse(c, s.hear, s.opts.Log)
 	}
 	writing := c.Copy()
-	writing.RuntimeParams["lock_timeout"] = strconv.FormatInt((flushWithin / 2).Milliseconds(), 10)
-	s.writer, err = startWriter(ctx, func(ctx context.Context) (link, error) { return newPipeline(ctx, writing) }, s.dialect, s.pulse, s.opts)
-	if err != nil {
+	wait := flushWithin / 2
+	if s.opts.HA {
+		wait = standbyWithin
+	}
+	writing.RuntimeParams["lock_timeout"] = strconv.FormatInt(wait.Milliseconds(), 10)
+	var warned warning
+	writing.OnNotice = warned.hear
+	s.writer = newWriter(func(ctx context.Context) (link, error) { return newPipeline(ctx, writing, s.opts.HA) }, s.dialect, s.opts)
+	s.writer.pulse, s.writer.reign, s.writer.warned = s.pulse, &s.reign, &warned
+	if err := s.writer.start(ctx); err != nil {
 		s.stopPulse()
 		return errors.Join(opening(name, err), s.read.Close(), db.Close())
 	}
@@ -115,25 +134,28 @@ func (s *Store) stopPulse() {
 
 // preparePostgres checks the server and migrates the database. Replicas that
 // start together wait for the first.
-func preparePostgres(ctx context.Context, db *sql.DB, name string) (err error) {
+func preparePostgres(ctx context.Context, db *sql.DB, ha bool, name string) (err error) {
 	conn, err := db.Conn(ctx)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, conn.Close()) }()
 	var number int
-	var version, readOnly string
-	if err := conn.QueryRowContext(ctx, `SELECT CAST(current_setting('server_version_num') AS INTEGER), current_setting('server_version'), current_setting('transaction_read_only')`).
-		Scan(&number, &version, &readOnly); err != nil {
+	var version string
+	if err := conn.QueryRowContext(ctx, `SELECT CAST(current_setting('server_version_num') AS INTEGER), current_setting('server_version')`).
+		Scan(&number, &version); err != nil {
 		return err
-	}
-	if readOnly == "on" {
-		return &pgconn.PgError{Code: "25006", Message: "transactions are read-only"}
 	}
 	if number < postgresOldest {
 		e := qgjob.Conflict("", "database %s is PostgreSQL %s", name, version)
 		e.Hint = "qgjob needs PostgreSQL 13 or newer"
 		return e
+	}
+	if err := conn.Raw(func(driver any) error {
+		_, err := greet(ctx, driver.(*stdlib.Conn).Conn(), ha)
+		return err
+	}); err != nil {
+		return err
 	}
 	if _, err := conn.ExecContext(ctx, `SELECT pg_advisory_lock($1)`, int64(migrateLock)); err != nil {
 		return err
@@ -154,9 +176,14 @@ type postgresDialect struct{}
 
 // begin takes the lock that makes flushes of all replicas follow one another;
 // it ends with the transaction. What waits for it longer than lock_timeout
-// (see openPostgres) gives up.
-func (postgresDialect) begin() []statement {
-	return []statement{{query: `BEGIN`, want: anyRows}, {query: `SELECT pg_advisory_xact_lock($1)`, args: []any{int64(flushLock)}, want: anyRows}}
+// (see openPostgres) gives up; after that the next ones wait a moment only,
+// because callers are better refused at once than one by one.
+func (postgresDialect) begin(heldUp bool) []statement {
+	list := []statement{{query: `BEGIN`, want: anyRows}}
+	if heldUp {
+		list = append(list, statement{query: fmt.Sprintf(`SET LOCAL lock_timeout = %d`, heldUpWait.Milliseconds()), want: anyRows})
+	}
+	return append(list, statement{query: `SELECT pg_advisory_xact_lock($1)`, args: []any{int64(flushLock)}, want: anyRows})
 }
 
 func (postgresDialect) snapshot() *sql.TxOptions {
@@ -193,9 +220,10 @@ func (postgresDialect) clean(args []any) {
 func (postgresDialect) lost(err error) bool {
 	var said *pgconn.PgError
 	if errors.As(err, &said) {
-		return said.Severity == "FATAL" || said.Severity == "PANIC"
+		return said.Severity == "FATAL" || said.Severity == "PANIC" || said.Code == "25006" // what is read-only now may have been a primary
 	}
-	return unreachable(err) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, sql.ErrConnDone)
+	var former *lease.FormerError
+	return errors.As(err, &former) || unreachable(err) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, sql.ErrConnDone)
 }
 
 // unreachable reports that the server was not to be reached, or went away.
@@ -218,6 +246,13 @@ func (postgresDialect) sharing() *sharing {
 // Codes: PostgreSQL manual, appendix A.
 func explainPostgres(err error) (kind qgjob.Kind, message, hint string) {
 	var said *pgconn.PgError
+	var former *lease.FormerError
+	switch {
+	case errors.Is(err, errStandby):
+		return qgjob.KindUnavailable, "the database is read-only: it is a standby", "let --database name the primary too, or promote the standby; the server goes on by itself"
+	case errors.As(err, &former):
+		return qgjob.KindUnavailable, "the database is a former primary", "stop that PostgreSQL server or make it a standby; if the database was set back on purpose, restart the qgjob servers"
+	}
 	if !errors.As(err, &said) {
 		if unreachable(err) {
 			return qgjob.KindUnavailable, "the database cannot be reached", "is PostgreSQL running, and is --database right? The server goes on as soon as it answers; nothing accepted was lost"

@@ -49,8 +49,8 @@ func (s *Store) openSQLite(ctx context.Context, path string) error {
 	s.read.SetMaxOpenConns(readers)
 	s.read.SetMaxIdleConns(readers)
 	s.dialect = sqliteDialect{}
-	s.writer, err = startWriter(ctx, func(ctx context.Context) (link, error) { return newSQLLink(ctx, db) }, s.dialect, nil, s.opts)
-	if err != nil {
+	s.writer = newWriter(func(ctx context.Context) (link, error) { return newSQLLink(ctx, db) }, s.dialect, s.opts)
+	if err := s.writer.start(ctx); err != nil {
 		return errors.Join(unavailable(err), s.read.Close(), db.Close())
 	}
 	s.close = func() error { return errors.Join(s.read.Close(), s.writer.close(), db.Close()) }
@@ -60,7 +60,7 @@ func (s *Store) openSQLite(ctx context.Context, path string) error {
 // sqliteDialect is the dialect of SQLite, which one process owns.
 type sqliteDialect struct{}
 
-func (sqliteDialect) begin() []statement {
+func (sqliteDialect) begin(bool) []statement {
 	return []statement{{query: "BEGIN IMMEDIATE", want: anyRows}}
 }
 func (sqliteDialect) snapshot() *sql.TxOptions { return &sql.TxOptions{ReadOnly: true} }

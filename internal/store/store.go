@@ -17,6 +17,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/qualgent/qgjob"
@@ -44,7 +45,10 @@ type Options struct {
 	// Ungrouped gives every operation a transaction of its own. It exists to
 	// be measured against.
 	Ungrouped bool
-	Log       *slog.Logger
+	// HA acknowledges nothing before a synchronous standby has it on disk, and
+	// refuses a database that has none. PostgreSQL only.
+	HA  bool
+	Log *slog.Logger
 
 	copying bool // opened to be copied: it may have been moved
 }
@@ -68,7 +72,8 @@ type Store struct {
 	beside   *sql.DB // may write without the writer; nil where it owns the only connection that may
 	writer   *writer
 	close    func() error
-	pulse    *pulse // nil when alone
+	pulse    *pulse                      // nil when alone
+	reign    atomic.Pointer[lease.Reign] // of the primary met last; nil when not known
 	closing  sync.Once
 	closeErr error
 }
@@ -92,6 +97,11 @@ func Open(ctx context.Context, database string, opts Options) (*Store, error) {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Store{opts: opts}
+	if opts.HA && !IsPostgres(database) {
+		e := qgjob.Invalid("ha", "SQLite has no standby, which --ha demands")
+		e.Hint = "name a PostgreSQL primary that has a synchronous standby with --database; or leave --ha out"
+		return nil, e
+	}
 	if IsPostgres(database) {
 		if err := s.openPostgres(ctx, database); err != nil {
 			return nil, err
@@ -140,7 +150,12 @@ func (s *Store) Ping(ctx context.Context) error {
 	if err := s.read.PingContext(ctx); err != nil {
 		return unavailable(fmt.Errorf("ping database: %w", err))
 	}
-	return s.update(ctx, func(*tx) error { return nil })
+	return s.update(ctx, func(t *tx) error {
+		if t.w.sharing != nil {
+			t.writes++ // only a write tells whether a database elsewhere takes any
+		}
+		return nil
+	})
 }
 
 func ms(t time.Time) int64 {

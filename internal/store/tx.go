@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/qualgent/qgjob"
+	"github.com/qualgent/qgjob/internal/lease"
 	"github.com/qualgent/qgjob/internal/schedule"
 )
 
@@ -34,6 +35,8 @@ type tx struct {
 
 	counters map[string]int64 // the last number given by each
 	name     string           // what the engine calls this transaction, once it is stamped
+	primary  lease.Primary    // that it runs on
+	settles  bool             // it records that the present reign is settled
 	note     Note
 
 	pending []statement                   // to be sent with the next answer that is waited for

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/qualgent/qgjob"
+	"github.com/qualgent/qgjob/internal/lease"
 	"github.com/qualgent/qgjob/internal/schedule"
 )
 
@@ -34,6 +35,12 @@ type writer struct {
 	pulse   *pulse        // to other servers; nil when there are none
 
 	patience time.Duration // for learning what became of a commit
+
+	succession *lease.Succession
+	reign      *atomic.Pointer[lease.Reign] // the store's; nil with SQLite
+	last       int64                        // the last flush known to be committed
+	warned     *warning                     // what PostgreSQL said beside its answers; nil with SQLite
+	heldUp     bool                         // the lock was not to be had in time
 }
 
 // op is one operation: either do, or a submission that is merged with the
@@ -46,13 +53,18 @@ type op struct {
 	answer chan struct{}
 }
 
-func startWriter(ctx context.Context, dial func(context.Context) (link, error), d dialect, p *pulse, opts Options) (*writer, error) {
-	w := &writer{opts: opts, pulse: p, patience: settleWithin, ops: make(chan *op, maxBatch), quit: make(chan struct{}), gone: make(chan struct{}), dialect: d, sharing: d.sharing(), line: line{dial: dial}}
-	if err := w.try(ctx, nil); err != nil { // reads the mirror
-		return nil, errors.Join(err, w.close())
+func newWriter(dial func(context.Context) (link, error), d dialect, opts Options) *writer {
+	return &writer{opts: opts, patience: settleWithin, ops: make(chan *op, maxBatch), quit: make(chan struct{}), gone: make(chan struct{}),
+		dialect: d, sharing: d.sharing(), line: line{dial: dial}, succession: lease.NewSuccession(opts.LeaseTTL)}
+}
+
+// start reads the mirror and begins to write.
+func (w *writer) start(ctx context.Context) error {
+	if err := w.try(ctx, nil); err != nil {
+		return errors.Join(err, w.close())
 	}
 	go w.run()
-	return w, nil
+	return nil
 }
 
 func (w *writer) stop() {

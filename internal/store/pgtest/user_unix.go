@@ -13,6 +13,12 @@ import (
 // immediate makes PostgreSQL leave at once, as after a crash.
 const immediate = syscall.SIGQUIT
 
+// halt stops a process without ending it, resume lets it run again.
+const (
+	halt   = syscall.SIGSTOP
+	resume = syscall.SIGCONT
+)
+
 // other is the user that PostgreSQL runs as when the tests run as root, which
 // it refuses to be run by.
 func other() (uid, gid int, ok bool) {
