@@ -25,6 +25,7 @@ import (
 type serverOptions struct {
 	listen, dataDir, database  string
 	blobs                      string // empty: in dataDir
+	telling                    tellingOptions
 	leaseTTL                   time.Duration
 	historyAfter, keepHistory  time.Duration // 0: the default, and for ever
 	tlsCert, tlsKey, tokenFile string
@@ -139,7 +140,11 @@ func (a *app) openServer(ctx context.Context, o *serverOptions, log *slog.Logger
 	if err != nil {
 		return nil, err
 	}
-	r.server, err = server.New(server.Config{Store: r.store, Hub: hub, Blobs: blobs, Token: r.token, Version: Version, Log: log,
+	telling, err := o.telling.telling(a)
+	if err != nil {
+		return nil, err
+	}
+	r.server, err = server.New(server.Config{Store: r.store, Hub: hub, Blobs: blobs, Token: r.token, Telling: telling, Version: Version, Log: log,
 		HistoryAfter: o.historyAfter, KeepHistory: o.keepHistory})
 	if err != nil {
 		return nil, err

@@ -132,6 +132,7 @@ func (a *app) runSubmit(ctx context.Context, o *submitOptions) error {
 	if err != nil {
 		return err
 	}
+	req.Labels = ciLabels(a.env, req.Labels)
 	c, err := a.client()
 	if err != nil {
 		return err

@@ -92,6 +92,11 @@ func fleetRoutes() []route {
 		{"PUT /v1/apps/o/1.0%20beta%3F", `"file_name":"shop.apk"`, func(x context.Context, c *Client) error {
 			return drop(c.PutApp(x, "o", "1.0 beta?", sum, "shop.apk"))
 		}},
+		{"POST /v1/webhooks", `"url":"https://x"`, func(x context.Context, c *Client) error {
+			return drop(c.CreateWebhook(x, qgjob.WebhookRequest{OrgID: "o", URL: "https://x"}))
+		}},
+		{"GET /v1/webhooks?org_id=o", "", func(x context.Context, c *Client) error { return drop(c.Webhooks(x, "o")) }},
+		{"DELETE /v1/webhooks/o/wh_1", "", func(x context.Context, c *Client) error { return c.DeleteWebhook(x, "o", "wh_1") }},
 		{"GET /v1/orgs/o", "", func(x context.Context, c *Client) error { return drop(c.Org(x, "o")) }},
 		{"PUT /v1/orgs/o", `"quota":5`, func(x context.Context, c *Client) error { return drop(c.PutOrg(x, "o", 2, 5)) }},
 		{"GET /v1/blobs/" + string(sum) + "/info", "", func(x context.Context, c *Client) error { return drop(c.BlobInfo(x, sum)) }},

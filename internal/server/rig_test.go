@@ -94,6 +94,7 @@ type rigOptions struct {
 	keep  time.Duration // of history
 	dir   string        // of an earlier rig
 	wrap  func(http.Handler) http.Handler
+	tells Telling
 }
 
 func newRig(t *testing.T, o rigOptions) *rig {
@@ -110,7 +111,7 @@ func newRig(t *testing.T, o rigOptions) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := New(Config{Store: st, Hub: hub, Blobs: blobs, Token: o.token, Version: "test", KeepHistory: o.keep, Log: slog.New(slog.NewTextHandler(logs, nil))})
+	s, err := New(Config{Store: st, Hub: hub, Blobs: blobs, Token: o.token, Telling: o.tells, Version: "test", KeepHistory: o.keep, Log: slog.New(slog.NewTextHandler(logs, nil))})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,6 +21,7 @@ type Config struct {
 	Blobs   Blobs
 	Token   string // shared bearer token; empty lets everybody in
 	Version string
+	Telling Telling
 	// HistoryAfter is how long after its end a run moves into history; 0 takes
 	// DefaultHistoryAfter. Servers of the version before know no history: they
 	// must be replaced within so long after the first of this one starts.
@@ -96,6 +97,7 @@ func (s *Server) Run(ctx context.Context) error {
 		s.recount(),
 		s.moveHistory(),
 		s.prune(),
+		s.tell(),
 	} {
 		loops.Go(func() { s.repeat(ctx, l) })
 	}
