@@ -56,6 +56,11 @@ faults: setup-postgres ## break whole farms, ROUNDS=1000 times, and print what b
 	@$(POSTGRES) QGJOB_SLOW=1 QGJOB_FAULTS=all QGJOB_SEED=$(SEED) QGJOB_FAULT_ROUNDS=$(or $(ROUNDS),1000) \
 		go test -count=1 -timeout 24h -v ./faults
 
+.PHONY: fuzz
+fuzz: ## run every fuzz test for FUZZTIME=10s
+	@script/setup/versions
+	@script/fuzz $(or $(FUZZTIME),10s)
+
 .PHONY: bench
 bench: ## run the benchmarks (BENCH=regexp)
 	@script/setup/versions

@@ -27,7 +27,8 @@ type shape struct {
 	agents   int // processes
 	slots    int // agents of each process
 	ttl      time.Duration
-	pace     time.Duration // how long faults last, more or less; 0 is the TTL
+	cluster  *pgtest.Cluster // nil: one of the farm's own
+	pace     time.Duration   // how long faults last, more or less; 0 is the TTL
 }
 
 // farm is servers, agents and a database, with a proxy on every line between
@@ -45,6 +46,7 @@ type farm struct {
 	alone   sync.Mutex // held by a fault that must not meet its like
 	kills   chan killed
 	ran     *diary
+	jump    func(*farm, *rand.Rand) bool // moves the database's clock; nil: it cannot be moved
 	mu      sync.Mutex
 	clients []*client.Client
 	next    int
@@ -77,7 +79,10 @@ func newFarm(t *testing.T, s shape, r *report) *farm {
 	f.journal = filepath.Join(f.dir, "journal")
 	f.write(f.journal, "")
 	f.ran = newDiary(f.journal)
-	if s.postgres {
+	switch {
+	case s.cluster != nil:
+		f.pg = s.cluster
+	case s.postgres:
 		pgtest.Shared(t) // skips or fails where there is none
 		c, err := pgtest.Start(true)
 		if err != nil {
@@ -85,7 +90,7 @@ func newFarm(t *testing.T, s shape, r *report) *farm {
 		}
 		f.pg = c
 		t.Cleanup(func() { _ = c.Stop() })
-	} else {
+	default:
 		f.small = mountSmall(t, filepath.Join(f.dir, "data"))
 	}
 	for i := range s.servers {

@@ -18,6 +18,7 @@ type report struct {
 	name   string
 	rounds int
 	faults map[string]int
+	latest []string // faults since they were last asked for
 	counts map[string]int
 	times  map[string][]time.Duration
 }
@@ -40,6 +41,7 @@ const (
 	wholeLogs    = "logs found whole"
 	cliRuns      = "runs waited for by the command line"
 	promotes     = "standbys promoted"
+	settledIn    = "from the end of the faults to the end of the last job"
 	elsewhereIn  = "from the kill of an agent to its job running elsewhere"
 )
 
@@ -54,6 +56,7 @@ func newReport(t *testing.T, name string) *report {
 func (r *report) fault(kind string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.latest = append(r.latest, kind)
 	r.faults[kind]++
 }
 
@@ -67,6 +70,15 @@ func (r *report) took(what string, d time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.times[what] = append(r.times[what], d)
+}
+
+// since gives the faults since it was last asked.
+func (r *report) since() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	out := r.latest
+	r.latest = nil
+	return out
 }
 
 // String is the report as people read it.

@@ -40,6 +40,7 @@ type round struct {
 	finished  map[qgjob.JobID]int // job.finished events
 	ended     map[qgjob.RunID]int // run.finished events
 	cliExit   int
+	healed    time.Time // when the last fault was over
 	following sync.WaitGroup
 }
 
@@ -61,10 +62,15 @@ func (f *farm) round(t *testing.T, seed uint64, n, jobs int) {
 	working.Go(r.cancelSome)
 	working.Go(r.commandLine)
 	working.Go(func() {
+		defer func() { r.healed = time.Now() }()
 		f.harm(r.seed, 4+dice(r.seed, 3).IntN(4), 2500*time.Millisecond, func(fault) bool { return true })
 	})
+	if f.jump != nil {
+		working.Go(func() { f.jump(f, dice(r.seed, 10)) })
+	}
 	working.Wait()
 	r.awaitEnd()
+	r.f.report.took(settledIn, time.Since(r.healed))
 	r.following.Wait()
 	stop()
 	watching.Wait()

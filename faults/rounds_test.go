@@ -5,6 +5,7 @@ package faults_test
 import (
 	"cmp"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -46,6 +47,6 @@ func playRounds(t *testing.T, name string, s shape, rounds uint64, jobs int) {
 	for n := range int(rounds) { //nolint:gosec // as many as someone asked for
 		began := time.Now()
 		f.round(t, seed, n, jobs)
-		t.Logf("round %d: %v", n, time.Since(began).Round(time.Millisecond))
+		t.Logf("round %d: %v: %s", n, time.Since(began).Round(time.Millisecond), strings.Join(f.report.since(), ", "))
 	}
 }

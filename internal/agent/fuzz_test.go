@@ -100,3 +100,26 @@ func FuzzTestFile(f *testing.F) {
 		}
 	})
 }
+
+// FuzzOwnFiles: files that were damaged, or came with a project.
+func FuzzOwnFiles(f *testing.F) {
+	f.Add([]byte(`{"incarnation":7}`), []byte(`{"scripts":{"install":"x"}}`))
+	f.Add([]byte(`{"incarnation":9223372036854775807}`), []byte(`{"scripts":[]}`))
+	f.Add([]byte(`{"incarnation":-1}`), []byte(nil))
+	f.Fuzz(func(t *testing.T, text, manifest []byte) {
+		path := filepath.Join(t.TempDir(), "incarnation")
+		if err := os.WriteFile(path, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		now := time.UnixMilli(1_800_000_000_000)
+		if n, err := nextIncarnation(path, now); err == nil {
+			if n < now.UnixMilli() {
+				t.Errorf("%q: the next incarnation is %d", text, n)
+			}
+			if again, err := nextIncarnation(path, now); err != nil || again <= n {
+				t.Errorf("%q: after %d comes %d: %v", text, n, again, err)
+			}
+		}
+		needsProject(manifest, text)
+	})
+}

@@ -371,6 +371,19 @@ func TestLineUpPieces(t *testing.T) {
 	}
 }
 
+// FuzzBucket: what is taken has a bucket and a host; what is refused is not
+// shown with a key in it.
+func FuzzBucket(f *testing.F) {
+	f.Add("s3://bucket/prefix?endpoint=http://127.0.0.1:9000&region=eu")
+	f.Add("s3://key:secret@bucket")
+	f.Fuzz(func(t *testing.T, place string) {
+		at, err := parseBucket(place)
+		if err == nil && (at.bucket == "" || at.host == "" || strings.HasPrefix(at.prefix, "/")) {
+			t.Errorf("%q is %+v", place, at)
+		}
+	})
+}
+
 func FuzzParsePiece(f *testing.F) {
 	f.Add("partial/ab/0000000000000000-5-X")
 	f.Add("---")

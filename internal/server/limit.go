@@ -12,7 +12,8 @@ import (
 )
 
 // How long a request's body may take: bodyGrace, and a second for each
-// bodyRate bytes of its limit.
+// bodyRate bytes that have come. What drips slower is cut off, however large
+// the body may be.
 const (
 	bodyGrace = 20 * time.Second
 	bodyRate  = 64 << 10 // bytes a second: a bad mobile link
@@ -47,19 +48,18 @@ type boundBody struct {
 	control *http.ResponseController
 	limit   int64 // bytes
 	read    int64 // bytes so far
-	until   time.Time
+	began   time.Time
 }
 
 func newBoundBody(w http.ResponseWriter, body io.ReadCloser, limit int64) *boundBody {
-	until := time.Now().Add(bodyGrace + time.Duration(limit/bodyRate)*time.Second)
-	return &boundBody{ReadCloser: body, control: http.NewResponseController(w), limit: limit, until: until}
+	return &boundBody{ReadCloser: body, control: http.NewResponseController(w), limit: limit, began: time.Now()}
 }
 
 // Read reads, or refuses what is too large (code too_large) or too slow
 // (unavailable).
 func (b *boundBody) Read(p []byte) (int, error) {
 	// Errors mean a connection without deadlines, such as a test's recorder.
-	_ = b.control.SetReadDeadline(b.until)
+	_ = b.control.SetReadDeadline(b.began.Add(bodyGrace + time.Duration(b.read/bodyRate)*time.Second))
 	n, err := b.ReadCloser.Read(p)
 	b.read += int64(n)
 	switch {

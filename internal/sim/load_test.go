@@ -133,6 +133,27 @@ func TestGenerate(t *testing.T) {
 	}
 }
 
+// FuzzLoadSchedule: whatever is read can be written and read again.
+func FuzzLoadSchedule(f *testing.F) {
+	f.Add(`{"attempts":[{"job":1,"agent":"a"}]}`)
+	f.Add(`{"attempts":null}`)
+	f.Add(`{"attempts":{}}`)
+	f.Fuzz(func(t *testing.T, text string) {
+		s, err := LoadSchedule(strings.NewReader(text))
+		if err != nil {
+			return
+		}
+		var b strings.Builder
+		if err := s.Write(&b); err != nil {
+			t.Fatal(err)
+		}
+		again, err := LoadSchedule(strings.NewReader(b.String()))
+		if err != nil || len(again.Attempts) != len(s.Attempts) {
+			t.Errorf("%q came back as %q: %v", text, b.String(), err)
+		}
+	})
+}
+
 // FuzzLoad: whatever is read is a workload that passes its own check, and
 // nothing makes Load panic.
 func FuzzLoad(f *testing.F) {

@@ -72,6 +72,16 @@ func (p *pulse) tell(n Note) {
 	}
 }
 
+// parseNews reads a notification; what cannot be read, of a newer server, may
+// mean anything.
+func parseNews(payload string) news {
+	var n news
+	if err := json.Unmarshal([]byte(payload), &n); err != nil {
+		return news{Work: true, Agents: true, Many: true}
+	}
+	return n
+}
+
 func (n *news) empty() bool {
 	return len(n.Runs) == 0 && len(n.Logs) == 0 && !n.Work && !n.Agents && !n.Many
 }
@@ -176,11 +186,7 @@ func (p *pulse) listen(ctx context.Context, conn *pgx.Conn) error {
 		case err != nil:
 			return err
 		}
-		var n news
-		if err := json.Unmarshal([]byte(got.Payload), &n); err != nil {
-			n = news{Work: true, Agents: true, Many: true} // of a newer server
-		}
-		if n.From != p.me {
+		if n := parseNews(got.Payload); n.From != p.me {
 			p.heard(Note{Runs: n.Runs, Logs: n.Logs, Work: n.Work, Agents: n.Agents, Many: n.Many})
 		}
 	}

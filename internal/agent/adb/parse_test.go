@@ -1,6 +1,7 @@
 package adb
 
 import (
+	"bytes"
 	"os/exec"
 	"slices"
 	"strings"
@@ -147,6 +148,20 @@ func TestQuote(t *testing.T) {
 	if got := strings.Split(strings.TrimSuffix(string(out), "\x00"), "\x00"); !slices.Equal(got, args) {
 		t.Errorf("the shell read %q, want %q", got, args)
 	}
+}
+
+// FuzzShell: packets of a device, which may be cut, long or wrong.
+func FuzzShell(f *testing.F) {
+	f.Add([]byte("\x01\x02\x00\x00\x00ok\x03\x01\x00\x00\x00\x07"))
+	f.Add([]byte("\x01\xff\xff\xff\xffxx"))
+	f.Add([]byte("\x03\x00\x00\x00\x00"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		const limit = 1 << 12
+		out, err := readShell(bytes.NewReader(b), limit)
+		if err == nil && (out.stdout.Len()+out.stderr.Len() > limit || out.code < 0 || out.code > 255) {
+			t.Errorf("%d and %d bytes, code %d", out.stdout.Len(), out.stderr.Len(), out.code)
+		}
+	})
 }
 
 func FuzzParse(f *testing.F) {

@@ -158,3 +158,27 @@ func FuzzParseManifest(f *testing.F) {
 		}
 	})
 }
+
+// FuzzRead: an archive that somebody uploaded as an APK.
+func FuzzRead(f *testing.F) {
+	var b bytes.Buffer
+	w := zip.NewWriter(&b)
+	part, err := w.Create(manifestName)
+	if err != nil {
+		f.Fatal(err)
+	}
+	if _, err := part.Write(apktest.Manifest(apktest.App{Package: "dev.qgjob.demo", VersionCode: 1, Activity: ".Main"})); err != nil {
+		f.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b.Bytes())
+	f.Add([]byte("PK\x05\x06"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		info, err := Read(bytes.NewReader(b), int64(len(b)))
+		if err == nil && info.Package == "" {
+			t.Errorf("an APK without a package: %+v", info)
+		}
+	})
+}
