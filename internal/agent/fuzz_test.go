@@ -121,5 +121,11 @@ func FuzzOwnFiles(f *testing.F) {
 			}
 		}
 		needsProject(manifest, text)
+		if err := os.WriteFile(path, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if openTrust(path, 3) == nil {
+			t.Errorf("%q: no trust at all", text)
+		}
 	})
 }
