@@ -32,6 +32,10 @@ const (
 	CodeKeyReused       = "key_reused"       // an idempotency key came back with another body
 	CodeTerminal        = "terminal"         // the job has ended
 	CodeUnauthenticated = "unauthenticated"  // no token, or not a valid one
+	CodeTokenExpired    = "token_expired"    // the token was valid once; get a new one
+	CodeTokenRevoked    = "token_revoked"    // somebody took the token back
+	CodeScope           = "scope"            // the token is for other things
+	CodeOtherOrg        = "other_org"        // the token is of another org than the one that the request names
 	CodeUnreachable     = "unreachable"      // no answer from the server at the address tried
 	CodeTooLarge        = "too_large"        // over a limit that the message names
 	CodeFailover        = "failover"         // the database failed over: no claims and starts for Error.RetryAfter

@@ -118,6 +118,7 @@ type Artifact struct {
 // Agent is one device slot, as the API shows it.
 type Agent struct {
 	AgentID       AgentID           `json:"agent_id"`
+	OrgID         OrgID             `json:"org_id,omitempty" doc:"whose jobs it takes; empty: everybody's"`
 	Target        Target            `json:"target"`
 	Status        AgentState        `json:"status"`
 	AssignedGroup *string           `json:"assigned_group" doc:"the app version it serves or is pinned to; null when none"`

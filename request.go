@@ -131,6 +131,7 @@ type JobFilter struct {
 	AppVersionID AppVersionID
 	AgentID      AgentID
 	Target       Target
+	Bound        string // only jobs that this CI run submitted: repository_id/run_id/run_attempt
 	Status       []JobState
 	Newest       bool  // newest first
 	After        JobID // keyset cursor: jobs with a greater id follow; with Newest those with a smaller one

@@ -36,7 +36,11 @@ one place as well: --blobs names a shared folder or a bucket of S3.
 With --ha what was acknowledged survives the loss of the database's primary; a
 database without a synchronous standby is refused (docs/high-availability.md).
 Off loopback it refuses to start without TLS and a token, unless --insecure
-says so: whoever reaches it may run programs on its agents.`,
+says so: whoever reaches it may run programs on its agents.
+
+Everybody is asked for a token when the server has one of its own (--token-file,
+QGJOB_SERVER_TOKEN), and from the first "qgjob token create" on. What each kind
+of token may do stands in docs/security.md.`,
 		Example: `  qgjob server
   qgjob server --listen=0.0.0.0:8443 --tls-cert=cert.pem --tls-key=key.pem --token-file=token`,
 		Args: cobra.NoArgs,
@@ -47,7 +51,7 @@ says so: whoever reaches it may run programs on its agents.`,
 	f := cmd.Flags()
 	f.StringVar(&o.tlsCert, "tls-cert", "", "certificate chain, PEM")
 	f.StringVar(&o.tlsKey, "tls-key", "", "its key, PEM")
-	f.StringVar(&o.tokenFile, "token-file", "", "file with the token that clients and agents must have in QGJOB_TOKEN")
+	f.StringVar(&o.tokenFile, "token-file", "", "file with the server's own token, which may do everything (else QGJOB_SERVER_TOKEN)")
 	f.StringVar(&o.blobs, "blobs", "", "where builds, bundles and artifacts are kept: a folder, or s3://BUCKET/PREFIX?endpoint=URL with the keys in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (default: in --data-dir)")
 	o.telling.add(cmd)
 	f.BoolVar(&o.insecure, "insecure", false, "listen off loopback without TLS or token")

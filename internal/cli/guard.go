@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"io"
 	"net"
 	"net/http"
@@ -11,9 +12,12 @@ import (
 // loopback address. A page may do so under a name of its own that it makes
 // resolve to that address (DNS rebinding): to the browser all is of one origin
 // then, but the Host header names the page's site.
-func onlyLocal(next http.Handler) http.Handler {
+//
+// open says whether the server trusts everybody now: that ends when it asks
+// for tokens.
+func onlyLocal(open func(context.Context) bool, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if localName(r.Host) {
+		if localName(r.Host) || !open(r.Context()) {
 			next.ServeHTTP(w, r)
 			return
 		}

@@ -135,7 +135,7 @@ infrastructure error, 4 not authorised, 8 still running, 130 interrupted.`,
 	flags.DurationVar(&a.retryFor, "retry-for", 5*time.Second, "how long to try again while the server cannot be reached (QGJOB_RETRY_FOR)")
 	root.AddCommand(
 		a.submitCmd(), a.statusCmd(), a.waitCmd(), a.listCmd(), a.runsCmd(), a.groupsCmd(), a.agentsCmd(),
-		a.logsCmd(), a.explainCmd(), a.simulateCmd(), a.orgCmd(), a.webhookCmd(), a.cancelCmd(), a.retryCmd(), a.appCmd(), a.reportCmd(), a.versionCmd(),
+		a.logsCmd(), a.explainCmd(), a.simulateCmd(), a.orgCmd(), a.webhookCmd(), a.tokenCmd(), a.cancelCmd(), a.retryCmd(), a.appCmd(), a.reportCmd(), a.versionCmd(),
 	)
 	root.AddCommand(a.hostCmds()...)
 	root.InitDefaultCompletionCmd()

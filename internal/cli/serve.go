@@ -3,6 +3,7 @@ package cli
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -65,10 +66,24 @@ func (o *serverOptions) check() error {
 		return nil
 	case o.localOnly:
 		return usage("listen", "%s can be reached by others; this command listens on loopback only (use qgjob server, with TLS and a token)", o.listen)
-	case o.tlsCert == "" || o.tokenFile == "":
-		return usage("listen", "%s can be reached by others: give --tls-cert, --tls-key and --token-file, or say --insecure", o.listen)
+	case o.tlsCert == "":
+		return usage("listen", "%s can be reached by others: give --tls-cert, --tls-key and a token (--token-file or QGJOB_SERVER_TOKEN), or say --insecure", o.listen)
 	}
 	return nil
+}
+
+// guarded refuses to serve others without asking for tokens. Those in the
+// database count.
+func (o *serverOptions) guarded(ctx context.Context, r *running) error {
+	host, _, _ := net.SplitHostPort(o.listen)
+	if o.insecure || loopback(host) {
+		return nil
+	}
+	asks, err := r.server.AsksForTokens(ctx)
+	if err == nil && !asks {
+		err = usage("listen", "%s can be reached by others, and there is no token yet: give --token-file or QGJOB_SERVER_TOKEN, make one on loopback first (qgjob token create --kind=admin --all-orgs), or say --insecure", o.listen)
+	}
+	return err
 }
 
 func loopback(host string) bool {
@@ -78,7 +93,7 @@ func loopback(host string) bool {
 
 func (o *serverOptions) token(a *app) (string, error) {
 	if o.tokenFile == "" {
-		return "", nil
+		return checkToken("QGJOB_SERVER_TOKEN", a.env["QGJOB_SERVER_TOKEN"])
 	}
 	f, err := os.Open(a.path(o.tokenFile))
 	if err != nil {
@@ -88,8 +103,18 @@ func (o *serverOptions) token(a *app) (string, error) {
 	text := make([]byte, maxToken+1)
 	n, _ := f.Read(text)
 	token := strings.TrimSpace(string(text[:n]))
-	if len(token) < minToken || n > maxToken || strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return "", usage("token-file", "%s must hold one token of %d to %d characters of ASCII without blanks", o.tokenFile, minToken, maxToken)
+	if token == "" {
+		token = " " // an empty file is no way to have no token
+	}
+	return checkToken(o.tokenFile, token)
+}
+
+func checkToken(where, token string) (string, error) {
+	if token == "" {
+		return "", nil
+	}
+	if len(token) < minToken || len(token) > maxToken || strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return "", usage("token-file", "%s must hold one token of %d to %d characters of ASCII without blanks", where, minToken, maxToken)
 	}
 	return token, nil
 }
@@ -97,7 +122,7 @@ func (o *serverOptions) token(a *app) (string, error) {
 // running is a server that listens.
 type running struct {
 	base     string // its address as a URL
-	token    string
+	token    string // that lets this process in
 	listener net.Listener
 	http     *http.Server
 	server   *server.Server
@@ -110,8 +135,13 @@ func (a *app) openServer(ctx context.Context, o *serverOptions, log *slog.Logger
 		return nil, err
 	}
 	r := &running{}
-	if r.token, err = o.token(a); err != nil {
+	root, err := o.token(a)
+	if err != nil {
 		return nil, err
+	}
+	r.token = root
+	if root == "" {
+		r.token = rand.Text()
 	}
 	if r.listener, err = o.open(ctx); err != nil {
 		return nil, err
@@ -144,14 +174,17 @@ func (a *app) openServer(ctx context.Context, o *serverOptions, log *slog.Logger
 	if err != nil {
 		return nil, err
 	}
-	r.server, err = server.New(server.Config{Store: r.store, Hub: hub, Blobs: blobs, Token: r.token, Telling: telling, Version: Version, Log: log,
+	r.server, err = server.New(server.Config{Store: r.store, Hub: hub, Blobs: blobs, Token: root, Inner: r.token, Telling: telling, Version: Version, Log: log,
 		HistoryAfter: o.historyAfter, KeepHistory: o.keepHistory})
 	if err != nil {
 		return nil, err
 	}
+	if err := o.guarded(ctx, r); err != nil {
+		return nil, err
+	}
 	handler := r.server.Handler()
-	if r.token == "" && !o.insecure {
-		handler = onlyLocal(handler)
+	if root == "" && !o.insecure {
+		handler = onlyLocal(r.open, handler)
 	}
 	r.http = &http.Server{
 		Handler: handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
@@ -159,6 +192,13 @@ func (a *app) openServer(ctx context.Context, o *serverOptions, log *slog.Logger
 	}
 	r.base = o.base(r.listener.Addr())
 	return r, nil
+}
+
+// open reports whether the server answers everybody. Whoever cannot tell is
+// told no: then every request is asked for a token, or fails.
+func (r *running) open(ctx context.Context) bool {
+	asks, err := r.server.AsksForTokens(ctx)
+	return err == nil && !asks
 }
 
 func (o *serverOptions) open(ctx context.Context) (net.Listener, error) {

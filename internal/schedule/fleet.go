@@ -26,7 +26,7 @@ func (st *State) SetAgent(a Agent) {
 			st.release(have.Installed)
 			have.build = st.hold(a.Installed)
 		}
-		if have.Target != a.Target || !sameLabels(have.Labels, a.Labels) {
+		if have.Org != a.Org || have.Target != a.Target || !sameLabels(have.Labels, a.Labels) {
 			st.rematch(have, a)
 		}
 		if have.Up != a.Up || have.Draining != a.Draining || have.Speed != a.Speed {
@@ -70,11 +70,11 @@ func (st *State) RemoveAgent(id qgjob.AgentID) {
 	st.stale()
 }
 
-// Matching counts the agents that could serve a demand: those that are up and
-// not draining, and all that are known.
-func (st *State) Matching(target qgjob.Target, requires map[string]string) (up, known int) {
+// Matching counts the agents that could serve a demand of an org: those that
+// are up and not draining, and all that are known.
+func (st *State) Matching(org qgjob.OrgID, target qgjob.Target, requires map[string]string) (up, known int) {
 	for _, a := range st.fleet {
-		if a.Target == target && hasLabels(a.Labels, requires) {
+		if a.suits(org, target, requires) {
 			known++
 			if a.Up && !a.Draining {
 				up++
@@ -161,12 +161,12 @@ func (st *State) fleetSpeed() float64 {
 }
 
 // classOf finds or makes the class of a demand and counts one more user.
-func (st *State) classOf(target qgjob.Target, requires map[string]string) int {
+func (st *State) classOf(org qgjob.OrgID, target qgjob.Target, requires map[string]string) int {
 	free := -1
 	for i, c := range st.classes {
 		if c == nil {
 			free = i
-		} else if c.target == target && sameLabels(c.requires, requires) {
+		} else if c.org == org && c.target == target && sameLabels(c.requires, requires) {
 			c.refs++
 			return i
 		}
@@ -178,9 +178,9 @@ func (st *State) classOf(target qgjob.Target, requires map[string]string) int {
 			a.match = append(a.match, false)
 		}
 	}
-	st.classes[free] = &class{refs: 1, target: target, requires: requires}
+	st.classes[free] = &class{refs: 1, org: org, target: target, requires: requires}
 	for _, a := range st.fleet {
-		a.match[free] = a.Target == target && hasLabels(a.Labels, requires)
+		a.match[free] = a.suits(org, target, requires)
 	}
 	return free
 }
@@ -195,10 +195,18 @@ func (st *State) dropClass(number int) {
 func (st *State) rematch(a *agent, to Agent) {
 	a.match = make([]bool, len(st.classes))
 	for i, c := range st.classes {
-		a.match[i] = c != nil && to.Target == c.target && hasLabels(to.Labels, c.requires)
+		a.match[i] = c != nil && to.suits(c.org, c.target, c.requires)
 	}
 	st.stale()
 }
+
+// suits reports whether the agent could serve a demand of an org.
+func (a Agent) suits(org qgjob.OrgID, target qgjob.Target, requires map[string]string) bool {
+	return a.serves(org) && a.Target == target && hasLabels(a.Labels, requires)
+}
+
+// serves reports whether the agent takes jobs of an org.
+func (a Agent) serves(org qgjob.OrgID) bool { return a.Org == "" || a.Org == org }
 
 func hasLabels(labels, requires map[string]string) bool {
 	for k, v := range requires {

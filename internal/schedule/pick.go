@@ -129,6 +129,8 @@ func (d *decision) forbidden(g *group) Reason {
 // whatever the others do.
 func (a *agent) barred(g *group) Reason {
 	switch {
+	case !a.serves(g.Build.Org):
+		return WrongOrg
 	case g.Target != a.Target:
 		return WrongTarget
 	case !a.match[g.class]:

@@ -23,12 +23,13 @@ const (
 	AgentDown                         // the agent is not heard of
 	AgentDraining                     // the agent takes no more jobs
 	AgentBusy                         // the agent has a job in hand
+	WrongOrg                          // the agent serves another org
 	reasons                           // how many there are
 )
 
 var reasonWords = [reasons]string{
 	"", "wrong_target", "missing_label", "pinned", "over_quota", "build_blocked", "held", "install_not_worth_it",
-	"outranked", "nothing_waiting", "agent_offline", "agent_draining", "agent_busy",
+	"outranked", "nothing_waiting", "agent_offline", "agent_draining", "agent_busy", "wrong_org",
 }
 
 // String gives the stable word for the reason, "" for none.
@@ -117,6 +118,8 @@ func (r Refusal) Text(st *State, now float64) string {
 	switch r.Reason {
 	case 0:
 		return fmt.Sprintf("agent %s takes it next", a.ID)
+	case WrongOrg:
+		return fmt.Sprintf("agent %s serves another org; an agent of org %s, or of all, would take it", a.ID, g.org.ID)
 	case WrongTarget:
 		return fmt.Sprintf("agent %s is of target %s and the job wants %s; an agent started with --target %s would take it", a.ID, a.Target, g.Target, g.Target)
 	case MissingLabel:

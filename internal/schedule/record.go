@@ -37,6 +37,7 @@ type Queue struct {
 // Agent is one device slot.
 type Agent struct {
 	ID            qgjob.AgentID
+	Org           qgjob.OrgID // whose jobs it takes; empty: everybody's
 	Target        qgjob.Target
 	Labels        map[string]string // not changed after SetAgent
 	Speed         float64           // 0.001 to 1000; SetAgent takes 0 for 1

@@ -18,7 +18,7 @@ type State struct {
 	agents  map[qgjob.AgentID]*agent
 	builds  map[Build]*build
 	serving map[qgjob.GroupID][]*agent // agents with a job of the group in hand, by id
-	classes []*class                   // distinct (target, requirements); nil where one was dropped
+	classes []*class                   // distinct (org, target, requirements); nil where one was dropped
 	queue   []*group                   // groups with waiting jobs, by id
 	fleet   []*agent                   // by id
 	speed   float64                    // of all agents that are up and not draining; valid when fresh
@@ -51,6 +51,7 @@ type build struct {
 // class is one distinct demand on agents.
 type class struct {
 	refs     int
+	org      qgjob.OrgID
 	target   qgjob.Target
 	requires map[string]string
 	speed    float64 // of the agents that could serve it, up and not draining; valid when fresh
@@ -108,7 +109,7 @@ func (st *State) SetGroup(g Group) {
 			Group:   Group{ID: g.ID},
 			org:     st.org(g.Build.Org),
 			build:   st.hold(g.Build),
-			class:   st.classOf(g.Target, g.Requires),
+			class:   st.classOf(g.Build.Org, g.Target, g.Requires),
 			serving: st.serving[g.ID],
 		}
 		st.groups[g.ID] = have

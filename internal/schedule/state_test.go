@@ -159,7 +159,7 @@ func TestStateMatching(t *testing.T) {
 		{"os 16", qgjob.TargetDevice, map[string]string{"os": "16"}, 0, 0},
 		{"a browser", qgjob.TargetBrowser, nil, 0, 0},
 	} {
-		if up, known := w.st.Matching(c.target, c.requires); up != c.up || known != c.known {
+		if up, known := w.st.Matching("acme", c.target, c.requires); up != c.up || known != c.known {
 			t.Errorf("%s: %d up of %d, want %d of %d", c.name, up, known, c.up, c.known)
 		}
 	}

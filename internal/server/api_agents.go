@@ -9,17 +9,17 @@ import (
 
 func (s *Server) agentRoutes() []route {
 	return []route{
-		operation(s, route{Method: http.MethodGet, Pattern: "/v1/agents", Scope: scopeRead, ID: "list-agents", Summary: "List agents by id"}, s.listAgents),
-		operation(s, route{Method: http.MethodGet, Pattern: "/v1/agents/{agent_id}", Scope: scopeRead, ID: "get-agent", Summary: "Get an agent"}, s.getAgent),
-		operation(s, route{Method: http.MethodPost, Pattern: "/v1/agents/{agent_id}/register", Scope: scopeAgent, ID: "register-agent",
+		operation(s, route{Method: http.MethodGet, Pattern: "/v1/agents", Scope: scopeRead, Owner: ownerList, ID: "list-agents", Summary: "List agents by id"}, s.listAgents),
+		operation(s, route{Method: http.MethodGet, Pattern: "/v1/agents/{agent_id}", Scope: scopeRead, Owner: ownerShown, ID: "get-agent", Summary: "Get an agent"}, s.getAgent),
+		operation(s, route{Method: http.MethodPost, Pattern: "/v1/agents/{agent_id}/register", Scope: scopeAgent, Owner: ownerName, ID: "register-agent",
 			Summary: "Announce an agent; leases of its older incarnations are released"}, s.registerAgent),
-		operation(s, route{Method: http.MethodPost, Pattern: "/v1/agents/{agent_id}/claim", Scope: scopeAgent, ID: "claim", Stream: true,
+		operation(s, route{Method: http.MethodPost, Pattern: "/v1/agents/{agent_id}/claim", Scope: scopeAgent, Owner: ownerAgent, ID: "claim", Stream: true,
 			Summary: "Ask for work, and wait for it up to wait_ms"}, s.claimWork),
-		operation(s, route{Method: http.MethodPost, Pattern: "/v1/agents/{agent_id}/renew", Scope: scopeAgent, ID: "renew",
+		operation(s, route{Method: http.MethodPost, Pattern: "/v1/agents/{agent_id}/renew", Scope: scopeAgent, Owner: ownerAgent, ID: "renew",
 			Summary: "Keep an agent and its leases alive"}, s.renewLeases),
-		operation(s, route{Method: http.MethodPost, Pattern: "/v1/agents/{agent_id}/drain", Scope: scopeAgent, ID: "drain-agent",
+		operation(s, route{Method: http.MethodPost, Pattern: "/v1/agents/{agent_id}/drain", Scope: scopeAdmin, Owner: ownerManaged, ID: "drain-agent",
 			Summary: "Let an agent claim no more; it finishes what it runs"}, s.drainAgent),
-		operation(s, route{Method: http.MethodPost, Pattern: "/v1/agents/{agent_id}/undrain", Scope: scopeAgent, ID: "undrain-agent",
+		operation(s, route{Method: http.MethodPost, Pattern: "/v1/agents/{agent_id}/undrain", Scope: scopeAdmin, Owner: ownerManaged, ID: "undrain-agent",
 			Summary: "Let an agent claim again"}, s.undrainAgent),
 	}
 }
@@ -31,11 +31,12 @@ type AtAgent struct {
 
 func (s *Server) listAgents(ctx context.Context, _ *struct{}) (*answer[list[qgjob.Agent]], error) {
 	agents, err := s.Store.Agents(ctx)
-	return answering(list[qgjob.Agent]{agents}, err)
+	return answering(list[qgjob.Agent]{callerOf(ctx).shownAgents(agents)}, err)
 }
 
 func (s *Server) getAgent(ctx context.Context, in *AtAgent) (*answer[qgjob.Agent], error) {
-	return answering(s.Store.Agent(ctx, in.AgentID))
+	agent, err := s.Store.Agent(ctx, in.AgentID)
+	return answering(callerOf(ctx).shown(agent), err)
 }
 
 type registerInput struct {
@@ -50,7 +51,7 @@ func (s *Server) registerAgent(ctx context.Context, in *registerInput) (*answer[
 	if err := checkInstalled("installed", in.Body.Installed); err != nil {
 		return nil, err
 	}
-	resp, err := s.Store.Register(ctx, in.AgentID, in.Body)
+	resp, err := s.Store.RegisterFor(ctx, callerOf(ctx).org, in.AgentID, in.Body)
 	if err == nil {
 		s.Hub.wakeAgent(in.AgentID) // a poll of an older incarnation has to go
 	}

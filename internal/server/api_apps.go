@@ -15,12 +15,12 @@ import (
 
 func (s *Server) appRoutes() []route {
 	return []route{
-		operation(s, route{Method: http.MethodPut, Pattern: "/v1/apps/{org_id}/{app_version_id}", Scope: scopeSubmit, ID: "put-app",
+		operation(s, route{Method: http.MethodPut, Pattern: "/v1/apps/{org_id}/{app_version_id}", Scope: scopeSubmit, Owner: ownerOrg, ID: "put-app",
 			Summary: "Give an app version its uploaded build; jobs submitted from now on test it"}, s.putApp),
-		operation(s, route{Method: http.MethodGet, Pattern: "/v1/apps", Scope: scopeRead, ID: "list-apps", Summary: "List the builds of app versions"}, s.listApps),
-		operation(s, route{Method: http.MethodGet, Pattern: "/v1/blobs/{sha256}/info", Scope: scopeRead, ID: "blob-info",
+		operation(s, route{Method: http.MethodGet, Pattern: "/v1/apps", Scope: scopeRead, Owner: ownerQuery, ID: "list-apps", Summary: "List the builds of app versions"}, s.listApps),
+		operation(s, route{Method: http.MethodGet, Pattern: "/v1/blobs/{sha256}/info", Scope: scopeFetch, Owner: ownerFile, ID: "blob-info",
 			Summary: "Tell how much of an uploaded file the server holds"}, s.blobInfo),
-		operation(s, route{Method: http.MethodGet, Pattern: "/v1/groups", Scope: scopeRead, ID: "list-groups", Summary: "List the groups that have jobs waiting or leased"}, s.listGroups),
+		operation(s, route{Method: http.MethodGet, Pattern: "/v1/groups", Scope: scopeRead, Owner: ownerQuery, ID: "list-groups", Summary: "List the groups that have jobs waiting or leased"}, s.listGroups),
 	}
 }
 
@@ -43,7 +43,7 @@ func (s *Server) putApp(ctx context.Context, in *putAppInput) (*answer[qgjob.App
 	if err := checkBuildName(in.Body.FileName); err != nil {
 		return nil, err
 	}
-	size, err := s.uploaded(in.Body.SHA256, "the build", qgjob.MaxAppBuild)
+	size, err := s.uploaded(ctx, in.OrgID, in.Body.SHA256, "the build", qgjob.MaxAppBuild)
 	if err != nil {
 		return nil, err
 	}
@@ -52,15 +52,19 @@ func (s *Server) putApp(ctx context.Context, in *putAppInput) (*answer[qgjob.App
 
 // uploaded gives the size of a file that must be here, whole and not larger
 // than most bytes.
-func (s *Server) uploaded(sum qgjob.Sum, what string, most int64) (int64, error) {
+func (s *Server) uploaded(ctx context.Context, org qgjob.OrgID, sum qgjob.Sum, what string, most int64) (int64, error) {
 	if _, err := qgjob.ParseSum(string(sum)); err != nil {
 		return 0, err
 	}
 	info, err := s.Blobs.Stat(sum)
+	if err != nil {
+		return 0, err
+	}
+	mine, err := s.mayUse(ctx, org, sum, info.Complete)
 	switch {
 	case err != nil:
 		return 0, err
-	case !info.Complete:
+	case !mine:
 		e := qgjob.NotFound("%s %s was not uploaded, or not to its end", what, sum)
 		e.Field, e.Hint = "sha256", "upload it first: PATCH /v1/blobs/{sha256}"
 		return 0, e
@@ -114,11 +118,19 @@ type blobInput struct {
 	SHA256 string `path:"sha256" doc:"64 lower-case hex digits"`
 }
 
-func (s *Server) blobInfo(_ context.Context, in *blobInput) (*answer[qgjob.BlobInfo], error) {
+func (s *Server) blobInfo(ctx context.Context, in *blobInput) (*answer[qgjob.BlobInfo], error) {
 	sum, err := qgjob.ParseSum(in.SHA256)
 	if err != nil {
 		return nil, inPath(err)
 	}
 	info, err := s.Blobs.Stat(sum)
-	return answering(qgjob.BlobInfo{SHA256: sum, Complete: info.Complete, Received: info.Received}, err)
+	if err != nil {
+		return nil, err
+	}
+	if info.Complete {
+		if info.Complete, info.Received, err = s.known(ctx, sum, info.Size); err != nil {
+			return nil, err
+		}
+	}
+	return answering(qgjob.BlobInfo{SHA256: sum, Complete: info.Complete, Received: info.Received}, nil)
 }

@@ -11,14 +11,14 @@ import (
 
 func (s *Server) jobRoutes() []route {
 	return []route{
-		operation(s, route{Method: http.MethodGet, Pattern: "/v1/jobs", Scope: scopeRead, ID: "list-jobs", Summary: "List jobs by id"}, s.listJobs),
-		operation(s, route{Method: http.MethodGet, Pattern: "/v1/jobs/{job_id}", Scope: scopeRead, ID: "get-job", Summary: "Get a job"}, s.getJob),
-		operation(s, route{Method: http.MethodPost, Pattern: "/v1/jobs/{job_id}/cancel", Scope: scopeSubmit, ID: "cancel-job", Summary: "Cancel a job that has not ended"}, s.cancelJob),
-		operation(s, route{Method: http.MethodPost, Pattern: "/v1/jobs/{job_id}/retry", Scope: scopeSubmit, ID: "retry-job", Status: http.StatusCreated,
+		operation(s, route{Method: http.MethodGet, Pattern: "/v1/jobs", Scope: scopeRead, Owner: ownerQuery, ID: "list-jobs", Summary: "List jobs by id"}, s.listJobs),
+		operation(s, route{Method: http.MethodGet, Pattern: "/v1/jobs/{job_id}", Scope: scopeRead, Owner: ownerJob, ID: "get-job", Summary: "Get a job"}, s.getJob),
+		operation(s, route{Method: http.MethodPost, Pattern: "/v1/jobs/{job_id}/cancel", Scope: scopeSubmit, Owner: ownerJob, ID: "cancel-job", Summary: "Cancel a job that has not ended"}, s.cancelJob),
+		operation(s, route{Method: http.MethodPost, Pattern: "/v1/jobs/{job_id}/retry", Scope: scopeSubmit, Owner: ownerJob, ID: "retry-job", Status: http.StatusCreated,
 			Summary: "Submit a new run of one ended job"}, s.retryJob),
-		operation(s, route{Method: http.MethodGet, Pattern: "/v1/jobs/{job_id}/attempts", Scope: scopeRead, ID: "list-attempts",
+		operation(s, route{Method: http.MethodGet, Pattern: "/v1/jobs/{job_id}/attempts", Scope: scopeRead, Owner: ownerJob, ID: "list-attempts",
 			Summary: "List a job's attempts, oldest first, with tests and artifacts"}, s.listAttempts),
-		operation(s, route{Method: http.MethodGet, Pattern: "/v1/jobs/{job_id}/artifacts", Scope: scopeRead, ID: "list-artifacts",
+		operation(s, route{Method: http.MethodGet, Pattern: "/v1/jobs/{job_id}/artifacts", Scope: scopeRead, Owner: ownerJob, ID: "list-artifacts",
 			Summary: "List the files that a job's attempts left"}, s.listArtifacts),
 	}
 }
@@ -79,6 +79,7 @@ func (s *Server) listJobs(ctx context.Context, in *listJobsInput) (*answer[qgjob
 	if err != nil {
 		return nil, err
 	}
+	f.Bound = callerOf(ctx).run
 	jobs, err := s.Store.Jobs(ctx, f)
 	page := qgjob.Page[qgjob.Job]{Items: jobs}
 	if err == nil && len(jobs) == in.Limit {

@@ -19,13 +19,13 @@ import (
 
 func (s *Server) leaseRoutes() []route {
 	return []route{
-		operation(s, route{Method: http.MethodPost, Pattern: "/v1/leases/{lease_id}/start", Scope: scopeAgent, ID: "start-attempt",
+		operation(s, route{Method: http.MethodPost, Pattern: "/v1/leases/{lease_id}/start", Scope: scopeAgent, Owner: ownerLease, ID: "start-attempt",
 			Summary: "Ask for leave to begin an attempt"}, s.startAttempt),
-		{Method: http.MethodPost, Pattern: "/v1/leases/{lease_id}/log", Scope: scopeAgent, ID: "append-log", Limit: logBody, Answers: "application/json",
+		{Method: http.MethodPost, Pattern: "/v1/leases/{lease_id}/log", Scope: scopeAgent, Owner: ownerLease, ID: "append-log", Limit: logBody, Answers: "application/json",
 			Summary: "Append raw bytes to an attempt's log at ?offset=", Handler: s.appendLog},
-		operation(s, route{Method: http.MethodPost, Pattern: "/v1/leases/{lease_id}/artifacts", Scope: scopeAgent, ID: "add-artifact",
+		operation(s, route{Method: http.MethodPost, Pattern: "/v1/leases/{lease_id}/artifacts", Scope: scopeAgent, Owner: ownerLease, ID: "add-artifact",
 			Summary: "Tie an uploaded file to an attempt"}, s.addArtifact),
-		operation(s, route{Method: http.MethodPost, Pattern: "/v1/leases/{lease_id}/complete", Scope: scopeAgent, ID: "complete-attempt", Limit: completeBody,
+		operation(s, route{Method: http.MethodPost, Pattern: "/v1/leases/{lease_id}/complete", Scope: scopeAgent, Owner: ownerLease, ID: "complete-attempt", Limit: completeBody,
 			Summary: "End an attempt with its result, and claim the next in the same call"}, s.completeAttempt),
 	}
 }
@@ -102,7 +102,7 @@ func (s *Server) addArtifact(ctx context.Context, in *artifactInput) (*answer[qg
 		}
 		kind = in.Body.ContentType
 	}
-	size, err := s.uploaded(in.Body.SHA256, "the artifact", qgjob.MaxArtifact)
+	size, err := s.uploaded(ctx, callerOf(ctx).org, in.Body.SHA256, "the artifact", qgjob.MaxArtifact)
 	if err != nil {
 		return nil, err
 	}

@@ -9,8 +9,8 @@ import (
 
 func (s *Server) orgRoutes() []route {
 	return []route{
-		operation(s, route{Method: http.MethodGet, Pattern: "/v1/orgs/{org_id}", Scope: scopeRead, ID: "get-org", Summary: "Get an org's standing with the scheduler"}, s.getOrg),
-		operation(s, route{Method: http.MethodPut, Pattern: "/v1/orgs/{org_id}", Scope: scopeAdmin, ID: "put-org", Summary: "Set an org's weight and quota"}, s.putOrg),
+		operation(s, route{Method: http.MethodGet, Pattern: "/v1/orgs/{org_id}", Scope: scopeRead, Owner: ownerOrg, ID: "get-org", Summary: "Get an org's standing with the scheduler"}, s.getOrg),
+		operation(s, route{Method: http.MethodPut, Pattern: "/v1/orgs/{org_id}", Scope: scopeAdmin, Owner: ownerAll, ID: "put-org", Summary: "Set an org's weight and quota"}, s.putOrg),
 	}
 }
 

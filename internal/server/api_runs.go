@@ -12,13 +12,13 @@ import (
 
 func (s *Server) runRoutes() []route {
 	return []route{
-		operation(s, route{Method: http.MethodPost, Pattern: "/v1/runs", Scope: scopeSubmit, ID: "submit-run", Status: http.StatusCreated, Limit: submitBody,
+		operation(s, route{Method: http.MethodPost, Pattern: "/v1/runs", Scope: scopeSubmit, Owner: ownerBody, ID: "submit-run", Status: http.StatusCreated, Limit: submitBody,
 			Summary: "Submit a run of one or more jobs; all are accepted or none"}, s.submitRun),
-		operation(s, route{Method: http.MethodGet, Pattern: "/v1/runs", Scope: scopeRead, ID: "list-runs", Summary: "List runs, newest first"}, s.listRuns),
-		operation(s, route{Method: http.MethodGet, Pattern: "/v1/runs/{run_id}", Scope: scopeRead, ID: "get-run", Summary: "Get a run with its tally"}, s.getRun),
-		operation(s, route{Method: http.MethodPost, Pattern: "/v1/runs/{run_id}/cancel", Scope: scopeSubmit, ID: "cancel-run",
+		operation(s, route{Method: http.MethodGet, Pattern: "/v1/runs", Scope: scopeRead, Owner: ownerQuery, ID: "list-runs", Summary: "List runs, newest first"}, s.listRuns),
+		operation(s, route{Method: http.MethodGet, Pattern: "/v1/runs/{run_id}", Scope: scopeRead, Owner: ownerRun, ID: "get-run", Summary: "Get a run with its tally"}, s.getRun),
+		operation(s, route{Method: http.MethodPost, Pattern: "/v1/runs/{run_id}/cancel", Scope: scopeSubmit, Owner: ownerRun, ID: "cancel-run",
 			Summary: "Cancel every job of a run that has not ended"}, s.cancelRun),
-		operation(s, route{Method: http.MethodPost, Pattern: "/v1/runs/{run_id}/retry", Scope: scopeSubmit, ID: "retry-run", Status: http.StatusCreated,
+		operation(s, route{Method: http.MethodPost, Pattern: "/v1/runs/{run_id}/retry", Scope: scopeSubmit, Owner: ownerRun, ID: "retry-run", Status: http.StatusCreated,
 			Summary: "Submit a new run of the jobs of an ended run that did not pass"}, s.retryRun),
 	}
 }
@@ -46,19 +46,23 @@ func (s *Server) submitRun(ctx context.Context, in *submitInput) (*submitOutput,
 	if err := in.Body.Check(); err != nil {
 		return nil, err
 	}
-	if err := s.checkBundles(in.Body.Jobs); err != nil {
+	who := callerOf(ctx)
+	if err := who.mayOrg(in.Body.OrgID); err != nil {
 		return nil, err
 	}
-	resp, err := s.Store.Submit(ctx, in.Key, in.Body)
+	if err := s.checkBundles(ctx, in.Body.OrgID, in.Body.Jobs); err != nil {
+		return nil, err
+	}
+	resp, err := s.Store.SubmitBound(ctx, who.run, in.Key, in.Body)
 	if err == nil && !resp.Repeat {
-		resp.Warning = s.warning(ctx, in.Body.Jobs)
+		resp.Warning = s.warning(ctx, in.Body.OrgID, in.Body.Jobs)
 	}
 	return submitted(resp, err)
 }
 
 // checkBundles refuses jobs whose test bundle was not uploaded: an agent would
 // wait for it in vain.
-func (s *Server) checkBundles(jobs []qgjob.JobSpec) error {
+func (s *Server) checkBundles(ctx context.Context, org qgjob.OrgID, jobs []qgjob.JobSpec) error {
 	known := map[qgjob.Sum]bool{"": true}
 	for i, j := range jobs {
 		if known[j.BundleSHA256] {
@@ -68,7 +72,11 @@ func (s *Server) checkBundles(jobs []qgjob.JobSpec) error {
 		if err != nil {
 			return err
 		}
-		if !info.Complete {
+		mine, err := s.mayUse(ctx, org, j.BundleSHA256, info.Complete)
+		if err != nil {
+			return err
+		}
+		if !mine {
 			e := qgjob.Invalid(fmt.Sprintf("jobs[%d].bundle_sha256", i), fmt.Sprintf("the test bundle %s was not uploaded, or not to its end", j.BundleSHA256))
 			e.Hint = "upload it first: PATCH /v1/blobs/{sha256}"
 			return e
@@ -80,7 +88,7 @@ func (s *Server) checkBundles(jobs []qgjob.JobSpec) error {
 
 // warning says in one line when no agent that is online could take one of the
 // jobs. The run is accepted all the same: agents come and go.
-func (s *Server) warning(ctx context.Context, jobs []qgjob.JobSpec) string {
+func (s *Server) warning(ctx context.Context, org qgjob.OrgID, jobs []qgjob.JobSpec) string {
 	agents, err := s.Store.Agents(ctx)
 	if err != nil {
 		return "" // the run is on disk; a missing warning is no reason to say otherwise
@@ -93,7 +101,7 @@ func (s *Server) warning(ctx context.Context, jobs []qgjob.JobSpec) string {
 			continue
 		}
 		seen[wish] = true
-		if !served(agents, j) {
+		if !served(agents, org, j) {
 			text := fmt.Sprintf("no agent online serves target %s", j.Target)
 			if labels != "" {
 				text += " with " + strings.ReplaceAll(labels, ",", ", ")
@@ -104,9 +112,9 @@ func (s *Server) warning(ctx context.Context, jobs []qgjob.JobSpec) string {
 	return ""
 }
 
-func served(agents []qgjob.Agent, j qgjob.JobSpec) bool {
+func served(agents []qgjob.Agent, org qgjob.OrgID, j qgjob.JobSpec) bool {
 	for _, a := range agents {
-		if a.Incarnation > 0 && a.Status != qgjob.AgentOffline && a.Status != qgjob.AgentDraining && a.Status != qgjob.AgentQuarantined && a.Target == j.Target && qgjob.Meets(a.Labels, j.Requires) {
+		if a.Incarnation > 0 && a.Status != qgjob.AgentOffline && a.Status != qgjob.AgentDraining && a.Status != qgjob.AgentQuarantined && a.Target == j.Target && (a.OrgID == "" || a.OrgID == org) && qgjob.Meets(a.Labels, j.Requires) {
 			return true
 		}
 	}
@@ -133,11 +141,11 @@ func (s *Server) listRuns(ctx context.Context, in *listRunsInput) (*answer[qgjob
 			return nil, badCursor()
 		}
 	}
-	runs, err := s.Store.Runs(ctx, in.OrgID, before, in.Limit)
+	runs, err := s.Store.RunsBound(ctx, in.OrgID, callerOf(ctx).run, before, in.Limit)
 	page := qgjob.Page[qgjob.Run]{Items: runs}
 	if err == nil && len(runs) == in.Limit {
 		last := runs[len(runs)-1].RunID
-		more, err := s.Store.Runs(ctx, in.OrgID, last, 1)
+		more, err := s.Store.RunsBound(ctx, in.OrgID, callerOf(ctx).run, last, 1)
 		if err != nil {
 			return nil, err
 		}

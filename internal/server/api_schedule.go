@@ -12,9 +12,9 @@ import (
 // what ran, for playing it again.
 func (s *Server) scheduleRoutes() []route {
 	return []route{
-		operation(s, route{Method: http.MethodGet, Pattern: "/v1/jobs/{job_id}/explain", Scope: scopeRead, ID: "explain-job",
+		operation(s, route{Method: http.MethodGet, Pattern: "/v1/jobs/{job_id}/explain", Scope: scopeRead, Owner: ownerJob, ID: "explain-job",
 			Summary: "Say why a job waits, behind whom, when it may start, and what would start it sooner"}, s.explainJob),
-		operation(s, route{Method: http.MethodGet, Pattern: "/v1/history", Scope: scopeRead, ID: "list-history",
+		operation(s, route{Method: http.MethodGet, Pattern: "/v1/history", Scope: scopeRead, Owner: ownerQuery, ID: "list-history",
 			Summary: "List ended jobs with how long they took, for simulations"}, s.listHistory),
 	}
 }
@@ -24,7 +24,13 @@ func (s *Server) explainJob(ctx context.Context, in *AtJob) (*answer[qgjob.Expla
 	if err != nil {
 		return nil, inPath(err)
 	}
-	return answering(s.Store.Explain(ctx, id))
+	e, err := s.Store.Explain(ctx, id)
+	who := callerOf(ctx)
+	if err != nil || who.org == "" {
+		return answering(e, err)
+	}
+	agents, err := s.Store.Agents(ctx)
+	return answering(who.shownExplanation(e, agents), err)
 }
 
 type listHistoryInput struct {
@@ -41,7 +47,7 @@ func (s *Server) listHistory(ctx context.Context, in *listHistoryInput) (*answer
 			return nil, badCursor()
 		}
 	}
-	jobs, err := s.Store.History(ctx, in.OrgID, in.Since, after, in.Limit)
+	jobs, err := s.Store.History(ctx, in.OrgID, callerOf(ctx).run, in.Since, after, in.Limit)
 	page := qgjob.Page[qgjob.HistoryJob]{Items: jobs}
 	if err == nil && len(jobs) == in.Limit {
 		page.Cursor = jobs[len(jobs)-1].JobID.String() // the next page may be empty

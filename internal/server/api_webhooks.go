@@ -9,16 +9,19 @@ import (
 
 func (s *Server) webhookRoutes() []route {
 	return []route{
-		operation(s, route{Method: http.MethodPost, Pattern: "/v1/webhooks", Scope: scopeAdmin, ID: "create-webhook",
+		operation(s, route{Method: http.MethodPost, Pattern: "/v1/webhooks", Scope: scopeAdmin, Owner: ownerBody, ID: "create-webhook",
 			Summary: "Have an address told of an org's events, signed; the answer alone holds the secret"}, s.createWebhook),
-		operation(s, route{Method: http.MethodGet, Pattern: "/v1/webhooks", Scope: scopeAdmin, ID: "list-webhooks", Summary: "List webhooks and how far they were told"}, s.listWebhooks),
-		operation(s, route{Method: http.MethodDelete, Pattern: "/v1/webhooks/{org_id}/{id}", Scope: scopeAdmin, ID: "delete-webhook", Summary: "Make an end of a webhook"}, s.deleteWebhook),
+		operation(s, route{Method: http.MethodGet, Pattern: "/v1/webhooks", Scope: scopeAdmin, Owner: ownerQuery, ID: "list-webhooks", Summary: "List webhooks and how far they were told"}, s.listWebhooks),
+		operation(s, route{Method: http.MethodDelete, Pattern: "/v1/webhooks/{org_id}/{id}", Scope: scopeAdmin, Owner: ownerOrg, ID: "delete-webhook", Summary: "Make an end of a webhook"}, s.deleteWebhook),
 	}
 }
 
 type createWebhookInput struct{ Body qgjob.WebhookRequest }
 
 func (s *Server) createWebhook(ctx context.Context, in *createWebhookInput) (*answer[qgjob.Webhook], error) {
+	if err := callerOf(ctx).mayOrg(in.Body.OrgID); err != nil {
+		return nil, err
+	}
 	return answering(s.Store.CreateWebhook(ctx, in.Body))
 }
 

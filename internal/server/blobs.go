@@ -49,11 +49,11 @@ type Blobs interface {
 // PUT /v1/apps, in a job's bundle and with an attempt's artifacts.
 func (s *Server) blobRoutes() []route {
 	return []route{
-		{Method: http.MethodPatch, Pattern: "/v1/blobs/{sha256}", Scope: scopeSubmit, Handler: s.blobAppend, Stream: true, Limit: -1,
+		{Method: http.MethodPatch, Pattern: "/v1/blobs/{sha256}", Scope: scopeUpload, Owner: ownerFile, Handler: s.blobAppend, Stream: true, Limit: -1,
 			ID: "blob-append", Summary: "Send the bytes of a file from Upload-Offset on, of Upload-Length in all", Answers: "application/json"},
-		{Method: http.MethodGet, Pattern: "/v1/blobs/{sha256}", Scope: scopeRead, Handler: s.blobBytes, Stream: true,
+		{Method: http.MethodGet, Pattern: "/v1/blobs/{sha256}", Scope: scopeFetch, Owner: ownerFile, Handler: s.blobBytes, Stream: true,
 			ID: "blob-bytes", Summary: "Fetch a file by its SHA-256; Range works", Answers: "application/octet-stream"},
-		{Method: http.MethodGet, Pattern: "/v1/artifacts/{lease_id}/{name...}", Scope: scopeRead, Handler: s.artifactBytes, Stream: true,
+		{Method: http.MethodGet, Pattern: "/v1/artifacts/{lease_id}/{name...}", Scope: scopeRead, Owner: ownerArtifact, Handler: s.artifactBytes, Stream: true,
 			ID: "artifact-bytes", Summary: "Fetch a file that an attempt left; Range works", Answers: "application/octet-stream"},
 	}
 }
@@ -86,7 +86,7 @@ func (s *Server) blobAppend(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	body := &steadyBody{r: r.Body}
-	received, done, err := s.Blobs.Append(sum, offset, total, body)
+	received, done, err := s.appendFor(r.Context(), sum, offset, total, body)
 	if done || qgjob.CodeOf(err) == qgjob.CodeOffset {
 		// The body was not wanted. It is taken all the same, up to a client's
 		// usual piece: a client that is still sending might miss the answer.
@@ -162,6 +162,16 @@ func (s *Server) blobBytes(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		s.writeProblem(w, r, err)
 		return
+	}
+	if org := callerOf(r.Context()).org; org != "" {
+		mine, err := s.Store.BlobOwned(r.Context(), org, sum)
+		if err == nil && !mine {
+			err = qgjob.NotFound("no blob %s", sum) // as for one that is not here
+		}
+		if err != nil {
+			s.writeProblem(w, r, err)
+			return
+		}
 	}
 	s.serveBlob(w, r, sum, string(sum), "application/octet-stream")
 }

@@ -23,6 +23,7 @@ type claims struct {
 type claimWaiter struct {
 	*bell
 	agent     qgjob.AgentID
+	org       qgjob.OrgID // whose jobs it takes; empty: everybody's
 	target    qgjob.Target
 	labels    map[string]string
 	installed qgjob.Installed
@@ -53,7 +54,7 @@ func (h *Hub) enlist(agent qgjob.AgentID) *claimWaiter {
 func (h *Hub) describe(w *claimWaiter, a qgjob.Agent) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	w.known, w.target, w.labels = true, a.Target, a.Labels
+	w.known, w.org, w.target, w.labels = true, a.OrgID, a.Target, a.Labels
 	if a.Installed != nil {
 		w.installed = *a.Installed
 	}
@@ -148,7 +149,7 @@ func (h *Hub) wakeFor(groups []qgjob.Group) int {
 }
 
 func (w *claimWaiter) suits(g qgjob.Group) bool {
-	return w.target == g.Target && qgjob.Meets(w.labels, g.Requires)
+	return (w.org == "" || w.org == g.OrgID) && w.target == g.Target && qgjob.Meets(w.labels, g.Requires)
 }
 
 func (w *claimWaiter) warm(g qgjob.Group) bool {

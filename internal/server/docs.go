@@ -39,10 +39,10 @@ var docsTypes = map[string]string{
 // /openapi.json with an embedded viewer and work without any other network.
 func (s *Server) docsRoutes() []route {
 	return []route{
-		{Method: http.MethodGet, Pattern: "/docs", Scope: scopeNone, Handler: func(w http.ResponseWriter, r *http.Request) {
+		{Method: http.MethodGet, Pattern: "/docs", Scope: scopeNone, Owner: ownerNobody, Handler: func(w http.ResponseWriter, r *http.Request) {
 			serveDocs(w, r, "web/docs.html")
 		}},
-		{Method: http.MethodGet, Pattern: "/docs/{file}", Scope: scopeNone, Handler: func(w http.ResponseWriter, r *http.Request) {
+		{Method: http.MethodGet, Pattern: "/docs/{file}", Scope: scopeNone, Owner: ownerNobody, Handler: func(w http.ResponseWriter, r *http.Request) {
 			serveDocs(w, r, docsAssets[r.PathValue("file")])
 		}},
 	}

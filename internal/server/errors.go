@@ -64,7 +64,7 @@ func statusOf(e *qgjob.Error) int {
 	switch e.Code {
 	case qgjob.CodeTooLarge:
 		return http.StatusRequestEntityTooLarge
-	case qgjob.CodeUnauthenticated:
+	case qgjob.CodeUnauthenticated, qgjob.CodeTokenExpired, qgjob.CodeTokenRevoked:
 		return http.StatusUnauthorized
 	}
 	switch e.Kind {

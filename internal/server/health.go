@@ -21,10 +21,10 @@ const (
 func (s *Server) healthRoutes() []route {
 	ready := &readiness{check: s.checkReady}
 	return []route{
-		{Method: http.MethodGet, Pattern: "/healthz", Scope: scopeNone, Handler: func(w http.ResponseWriter, _ *http.Request) {
+		{Method: http.MethodGet, Pattern: "/healthz", Scope: scopeNone, Owner: ownerNobody, Handler: func(w http.ResponseWriter, _ *http.Request) {
 			answerJSON(w, healthAnswer{"ok"})
 		}},
-		{Method: http.MethodGet, Pattern: "/readyz", Scope: scopeNone, Handler: func(w http.ResponseWriter, r *http.Request) {
+		{Method: http.MethodGet, Pattern: "/readyz", Scope: scopeNone, Owner: ownerNobody, Handler: func(w http.ResponseWriter, r *http.Request) {
 			if err := ready.now(r.Context()); err != nil {
 				s.writeProblem(w, r, err)
 				return

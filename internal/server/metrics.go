@@ -92,7 +92,7 @@ func counters(name, help, label string, values ...string) *prometheus.CounterVec
 
 // metricsRoutes is where Prometheus looks.
 func (s *Server) metricsRoutes() []route {
-	return []route{{Method: http.MethodGet, Pattern: "/metrics", Scope: scopeRead, Handler: s.metrics.handler().ServeHTTP}}
+	return []route{{Method: http.MethodGet, Pattern: "/metrics", Scope: scopeRead, Owner: ownerAll, Handler: s.metrics.handler().ServeHTTP}}
 }
 
 // handler shows the metrics. When a part cannot be read the rest is shown.

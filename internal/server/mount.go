@@ -62,6 +62,9 @@ func (s *Server) mount() error {
 	handlers := caught{}
 	api := humaFor(handlers, s)
 	for _, r := range s.routes() {
+		if err := r.declared(); err != nil {
+			return err
+		}
 		var h http.Handler = r.Handler
 		at := strings.TrimSpace(r.Method + " " + r.Pattern)
 		if r.operation != nil {
@@ -70,7 +73,7 @@ func (s *Server) mount() error {
 		} else if r.ID != "" || strings.HasPrefix(r.Pattern, "/v1/") {
 			api.OpenAPI().AddOperation(r.describeByHand())
 		}
-		s.mux.Handle(at, s.survive(s.authenticate(r.Scope, s.bounded(r.Limit, h))))
+		s.mux.Handle(at, s.survive(s.authenticate(r, s.bounded(r.Limit, h))))
 	}
 	spec, err := json.Marshal(api.OpenAPI())
 	if err != nil {
@@ -144,7 +147,7 @@ func (r route) describe() huma.Operation {
 		o.Errors = append(o.Errors, http.StatusConflict)
 	}
 	if r.Scope != scopeNone {
-		o.Errors = append(o.Errors, http.StatusUnauthorized)
+		o.Errors = append(o.Errors, http.StatusUnauthorized, http.StatusForbidden)
 		o.Security = []map[string][]string{{"bearer": {}}}
 		o.Description = "Needs the scope " + string(r.Scope) + "."
 	}
@@ -183,7 +186,7 @@ func (r route) tag() string {
 }
 
 func (s *Server) openapiRoutes() []route {
-	return []route{{Method: http.MethodGet, Pattern: "/openapi.json", Scope: scopeNone, Handler: func(w http.ResponseWriter, _ *http.Request) {
+	return []route{{Method: http.MethodGet, Pattern: "/openapi.json", Scope: scopeNone, Owner: ownerNobody, Handler: func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = w.Write(s.openapi) // the client is gone, or has it
 	}}}

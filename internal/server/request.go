@@ -19,6 +19,7 @@ type requestKey struct{}
 // frame is what every layer may want to know of a request.
 type frame struct {
 	server *Server
+	caller caller
 	id     string // random; shown with faults of the server and in its log
 }
 

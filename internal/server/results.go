@@ -17,9 +17,9 @@ const reportPolicy = "default-src 'none'; style-src 'unsafe-inline'; img-src 'se
 // resultRoutes are a run's results in other people's formats.
 func (s *Server) resultRoutes() []route {
 	return []route{
-		{Method: http.MethodGet, Pattern: "/v1/runs/{run_id}/junit", Scope: scopeRead, Handler: s.runJUnit, Stream: true,
+		{Method: http.MethodGet, Pattern: "/v1/runs/{run_id}/junit", Scope: scopeRead, Owner: ownerRun, Handler: s.runJUnit, Stream: true,
 			ID: "run-junit", Summary: "A run's results as JUnit XML", Answers: "application/xml"},
-		{Method: http.MethodGet, Pattern: "/v1/runs/{run_id}/report", Scope: scopeRead, Handler: s.runReport, Stream: true,
+		{Method: http.MethodGet, Pattern: "/v1/runs/{run_id}/report", Scope: scopeRead, Owner: ownerRun, Handler: s.runReport, Stream: true,
 			ID: "run-report", Summary: "A run's results as one self-contained web page", Answers: "text/html"},
 	}
 }

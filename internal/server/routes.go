@@ -1,32 +1,23 @@
 package server
 
 import (
+	"fmt"
 	"net/http"
 	"reflect"
 
 	"github.com/danielgtaylor/huma/v2"
 )
 
-// scope is what a caller must be allowed to do to use a route. Until orgs have
-// tokens of their own, the shared token gives every scope.
-type scope string
-
-// The scopes.
-const (
-	scopeNone   scope = ""       // open to everybody: health, docs
-	scopeRead   scope = "read"   // look at runs, jobs, agents
-	scopeSubmit scope = "submit" // submit, cancel, retry, upload
-	scopeAgent  scope = "agent"  // the agent protocol
-	scopeAdmin  scope = "admin"  // drain agents, weigh orgs
-)
-
-// route is one line of the route table: what is asked for, who may ask, and
-// who answers. Either Handler answers, or operation makes huma answer.
+// route is one line of the route table: what is asked for, who may ask for
+// whose things, and who answers. Either Handler answers, or operation makes
+// huma answer.
 type route struct {
 	Method  string
 	Pattern string // of http.ServeMux, without the method
 	Scope   scope
+	Owner   owner
 	Handler http.HandlerFunc
+	Missing http.HandlerFunc // answers what is not there, or is another org's, when problem+json will not do
 
 	ID      string // operation id in OpenAPI; empty keeps a route outside /v1 out of it
 	Summary string
@@ -37,6 +28,14 @@ type route struct {
 	Answers   string // content type of the answer of a Handler, for OpenAPI
 	operation func(huma.API, huma.Operation)
 	takes     reflect.Type // of an operation's body; nil when it takes none
+}
+
+// declared refuses a route that does not say who may use it.
+func (r route) declared() error {
+	if r.Scope == "" || r.Owner == "" {
+		return fmt.Errorf("route %s %s does not say which scope it needs (scope.go) and whose things it is about (owner.go)", r.Method, r.Pattern)
+	}
+	return nil
 }
 
 // Limits of request bodies, in bytes.
@@ -51,7 +50,7 @@ const (
 func (s *Server) routes() []route {
 	var all []route
 	for _, some := range [][]route{
-		s.runRoutes(), s.jobRoutes(), s.scheduleRoutes(), s.appRoutes(), s.orgRoutes(), s.webhookRoutes(), s.agentRoutes(), s.leaseRoutes(),
+		s.runRoutes(), s.jobRoutes(), s.scheduleRoutes(), s.appRoutes(), s.orgRoutes(), s.webhookRoutes(), s.tokenRoutes(), s.agentRoutes(), s.leaseRoutes(),
 		s.seedRoutes(), s.streamRoutes(), s.blobRoutes(), s.resultRoutes(),
 		s.healthRoutes(), s.metricsRoutes(), s.docsRoutes(), s.openapiRoutes(),
 	} {

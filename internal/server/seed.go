@@ -55,18 +55,18 @@ type seedDetail struct {
 // none of the others does: another method, and a slash too many.
 func (s *Server) seedRoutes() []route {
 	routes := []route{
-		{Method: http.MethodGet, Pattern: "/health", Scope: scopeNone, Handler: s.seedHealth},
-		{Method: http.MethodPost, Pattern: "/jobs/submit", Scope: scopeSubmit, Handler: s.seedSubmit},
-		{Method: http.MethodGet, Pattern: "/jobs/status/{job_id}", Scope: scopeRead, Handler: s.seedStatus},
-		{Method: http.MethodGet, Pattern: "/jobs/group/{app_version_id}", Scope: scopeRead, Handler: s.seedGroup},
-		{Method: http.MethodPost, Pattern: "/agents/register", Scope: scopeAgent, Handler: s.seedRegister},
-		{Method: http.MethodGet, Pattern: "/agents", Scope: scopeRead, Handler: s.seedAgents},
-		{Method: http.MethodPost, Pattern: "/agents/assign", Scope: scopeAdmin, Handler: s.seedAssign},
+		{Method: http.MethodGet, Pattern: "/health", Scope: scopeNone, Owner: ownerNobody, Handler: s.seedHealth},
+		{Method: http.MethodPost, Pattern: "/jobs/submit", Scope: scopeSubmit, Owner: ownerBody, Handler: s.seedSubmit},
+		{Method: http.MethodGet, Pattern: "/jobs/status/{job_id}", Scope: scopeRead, Owner: ownerJob, Handler: s.seedStatus, Missing: seedNoJob},
+		{Method: http.MethodGet, Pattern: "/jobs/group/{app_version_id}", Scope: scopeRead, Owner: ownerQuery, Handler: s.seedGroup},
+		{Method: http.MethodPost, Pattern: "/agents/register", Scope: scopeAgent, Owner: ownerBody, Handler: s.seedRegister},
+		{Method: http.MethodGet, Pattern: "/agents", Scope: scopeRead, Owner: ownerList, Handler: s.seedAgents},
+		{Method: http.MethodPost, Pattern: "/agents/assign", Scope: scopeAdmin, Owner: ownerBody, Handler: s.seedAssign},
 	}
 	for _, known := range routes {
 		routes = append(routes,
-			route{Pattern: known.Pattern, Scope: scopeNone, Handler: seedWrongMethod(known.Method)},
-			route{Pattern: known.Pattern + "/{$}", Scope: scopeNone, Handler: seedSlash})
+			route{Pattern: known.Pattern, Scope: scopeNone, Owner: ownerNobody, Handler: seedWrongMethod(known.Method)},
+			route{Pattern: known.Pattern + "/{$}", Scope: scopeNone, Owner: ownerNobody, Handler: seedSlash})
 	}
 	return routes
 }
@@ -117,7 +117,12 @@ func (s *Server) seedSubmit(w http.ResponseWriter, r *http.Request) {
 	if s.refused(w, r, form) {
 		return
 	}
-	resp, err := s.Store.Submit(r.Context(), "", qgjob.SubmitRequest{OrgID: org, Jobs: []qgjob.JobSpec{spec}})
+	who := callerOf(r.Context())
+	if err := who.mayOrg(org); err != nil {
+		s.seedError(w, r, err)
+		return
+	}
+	resp, err := s.Store.SubmitBound(r.Context(), who.run, "", qgjob.SubmitRequest{OrgID: org, Jobs: []qgjob.JobSpec{spec}})
 	if err != nil {
 		s.seedError(w, r, err)
 		return
@@ -139,7 +144,7 @@ func (s *Server) seedStatus(w http.ResponseWriter, r *http.Request) {
 	}
 	switch {
 	case qgjob.KindOf(err) == qgjob.KindNotFound:
-		seedWrite(w, http.StatusNotFound, seedDetail{"Job not found"})
+		seedNoJob(w, r)
 	case err != nil:
 		s.seedError(w, r, err)
 	default:
@@ -147,8 +152,12 @@ func (s *Server) seedStatus(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+func seedNoJob(w http.ResponseWriter, _ *http.Request) {
+	seedWrite(w, http.StatusNotFound, seedDetail{"Job not found"})
+}
+
 func (s *Server) seedGroup(w http.ResponseWriter, r *http.Request) {
-	jobs, err := s.Store.SeedGroup(r.Context(), qgjob.AppVersionID(r.PathValue("app_version_id")), qgjob.OrgID(r.URL.Query().Get("org_id")))
+	jobs, err := s.Store.SeedGroup(r.Context(), qgjob.AppVersionID(r.PathValue("app_version_id")), qgjob.OrgID(r.URL.Query().Get("org_id")), callerOf(r.Context()).run)
 	if err != nil {
 		s.seedError(w, r, err)
 		return
@@ -166,7 +175,12 @@ func (s *Server) seedRegister(w http.ResponseWriter, r *http.Request) {
 	if s.refused(w, r, form) {
 		return
 	}
-	agent, err := s.Store.RegisterSeed(r.Context(), id, target)
+	who := callerOf(r.Context())
+	if !qgjob.ServesAgent(who.agent, id) {
+		s.seedError(w, r, otherAgent(who))
+		return
+	}
+	agent, err := s.Store.RegisterSeed(r.Context(), who.org, id, target)
 	if err != nil {
 		s.seedError(w, r, err)
 		return
@@ -180,6 +194,7 @@ func (s *Server) seedAgents(w http.ResponseWriter, r *http.Request) {
 		s.seedError(w, r, err)
 		return
 	}
+	agents = callerOf(r.Context()).shownAgents(agents)
 	list := make([]seedAgent, len(agents))
 	for i, a := range agents {
 		list[i] = seedAgent{a.AgentID, a.Target, a.Status, a.AssignedGroup}
@@ -193,7 +208,10 @@ func (s *Server) seedAssign(w http.ResponseWriter, r *http.Request) {
 	if s.refused(w, r, form) {
 		return
 	}
-	err := s.Store.Assign(r.Context(), agent, version)
+	err := s.admitShown(callerOf(r.Context()), ownerManaged, agent, r)
+	if err == nil {
+		err = s.Store.Assign(r.Context(), agent, version)
+	}
 	switch kind := qgjob.KindOf(err); {
 	case kind == qgjob.KindConflict || kind == qgjob.KindNotFound:
 		seedWrite(w, http.StatusBadRequest, seedDetail{"Agent not available or already busy"})

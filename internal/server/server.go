@@ -19,7 +19,8 @@ type Config struct {
 	Store   *store.Store // opened with Options.Notify = Hub.Notify
 	Hub     *Hub
 	Blobs   Blobs
-	Token   string // shared bearer token; empty lets everybody in
+	Token   string // the server's own, which may do everything; empty: tokens are asked for once the store has one
+	Inner   string // another such, for agents in the server's own process; it does not make the server ask for tokens
 	Version string
 	Telling Telling
 	// HistoryAfter is how long after its end a run moves into history; 0 takes
@@ -43,6 +44,7 @@ type Server struct {
 	mux      *http.ServeMux
 	handler  http.Handler
 	metrics  *metrics
+	tokens   *tokenCache
 	started  time.Time
 	openapi  []byte        // the description of the API, as JSON
 	stopping chan struct{} // closed once: long polls and streams end
@@ -63,7 +65,9 @@ func New(cfg Config) (*Server, error) {
 	s := &Server{Config: cfg, mux: http.NewServeMux(), started: time.Now(), stopping: make(chan struct{})}
 	s.stop = sync.OnceFunc(func() { close(s.stopping) })
 	s.metrics = newMetrics(cfg.Store, cfg.Version, cfg.Log)
+	s.tokens = newTokenCache(cfg.Store)
 	cfg.Hub.Observe(s.metrics.observe)
+	cfg.Hub.Observe(s.tokens.heard)
 	if err := s.mount(); err != nil {
 		return nil, err
 	}
@@ -94,6 +98,7 @@ func (s *Server) Run(ctx context.Context) error {
 		s.sweepAgents(lease.NewWatch(ttl)),
 		s.wakeDelayed(),
 		s.sweepBlobs(),
+		s.sweepTokens(),
 		s.recount(),
 		s.moveHistory(),
 		s.prune(),

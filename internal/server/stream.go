@@ -24,11 +24,11 @@ const (
 // streamRoutes are the live streams and logs.
 func (s *Server) streamRoutes() []route {
 	return []route{
-		{Method: http.MethodGet, Pattern: "/v1/runs/{run_id}/events", Scope: scopeRead, Handler: s.runEvents, Stream: true,
+		{Method: http.MethodGet, Pattern: "/v1/runs/{run_id}/events", Scope: scopeRead, Owner: ownerRun, Handler: s.runEvents, Stream: true,
 			ID: "run-events", Summary: "Follow a run's events live (server-sent events; Last-Event-ID resumes)", Answers: "text/event-stream"},
-		{Method: http.MethodGet, Pattern: "/v1/jobs/{job_id}/log", Scope: scopeRead, Handler: s.jobLog, Stream: true,
+		{Method: http.MethodGet, Pattern: "/v1/jobs/{job_id}/log", Scope: scopeRead, Owner: ownerJob, Handler: s.jobLog, Stream: true,
 			ID: "job-log", Summary: "Read an attempt's log; follow=true stays until the attempt has ended", Answers: "text/plain"},
-		{Method: http.MethodGet, Pattern: "/v1/jobs/{job_id}/log/events", Scope: scopeRead, Handler: s.logEvents, Stream: true,
+		{Method: http.MethodGet, Pattern: "/v1/jobs/{job_id}/log/events", Scope: scopeRead, Owner: ownerJob, Handler: s.logEvents, Stream: true,
 			ID: "job-log-events", Summary: "Follow a job's log live, through all its attempts (server-sent events)", Answers: "text/event-stream"},
 	}
 }

@@ -15,6 +15,7 @@ import (
 // agentRow is an agent as the database keeps it.
 type agentRow struct {
 	id          qgjob.AgentID
+	org         qgjob.OrgID // whose jobs it takes; empty: everybody's
 	target      qgjob.Target
 	incarnation int64 // 0: registered by the seed's route only, runs nothing
 	online      bool
@@ -35,19 +36,19 @@ type agentRow struct {
 }
 
 const agentColumns = `agent_id, target, incarnation, online, draining, labels, runner, host, version, pinned, pin_taken,
-	has_build, build_org, build_version, build_sha256, installs, avoided, registered_at, last_seen, quarantine`
+	has_build, build_org, build_version, build_sha256, installs, avoided, registered_at, last_seen, quarantine, org_id`
 
 func scanAgent(row scanner) (*agentRow, error) {
 	a := &agentRow{}
 	err := row.Scan(&a.id, &a.target, &a.incarnation, &a.online, &a.draining, &a.labels, &a.runner, &a.host, &a.version, &a.pinned, &a.pinTaken,
-		&a.hasBuild, &a.build.Org, &a.build.Version, &a.build.SHA, &a.installs, &a.avoided, &a.registered, &a.lastSeen, &a.quarantine)
+		&a.hasBuild, &a.build.Org, &a.build.Version, &a.build.SHA, &a.installs, &a.avoided, &a.registered, &a.lastSeen, &a.quarantine, &a.org)
 	return a, err
 }
 
 // scheduled is the agent as the scheduler sees it, on top of what that knows
 // of its job in hand.
 func (a *agentRow) scheduled(have schedule.Agent) schedule.Agent {
-	have.Target = a.target
+	have.Org, have.Target = a.org, a.target
 	have.Labels, _ = parseLabels(a.labels) // was written by labelsJSON
 	have.SharedInstall = a.target == qgjob.TargetBrowserStack
 	have.Pinned = a.pinned
@@ -90,23 +91,21 @@ func (t *tx) touch(id qgjob.AgentID) {
 }
 
 func (t *tx) writeAgent(a *agentRow) error {
-	return t.write("write agent "+string(a.id), `INSERT INTO agents (`+agentColumns+`, flush) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)
+	return t.write("write agent "+string(a.id), `INSERT INTO agents (`+agentColumns+`, flush) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)
 		ON CONFLICT (agent_id) DO UPDATE SET target = excluded.target, incarnation = excluded.incarnation, online = excluded.online,
 		draining = excluded.draining, labels = excluded.labels, runner = excluded.runner, host = excluded.host, version = excluded.version,
 		pinned = excluded.pinned, pin_taken = excluded.pin_taken, has_build = excluded.has_build, build_org = excluded.build_org,
 		build_version = excluded.build_version, build_sha256 = excluded.build_sha256, installs = excluded.installs, avoided = excluded.avoided,
-		last_seen = excluded.last_seen, quarantine = excluded.quarantine, flush = excluded.flush`,
+		last_seen = excluded.last_seen, quarantine = excluded.quarantine, org_id = excluded.org_id, flush = excluded.flush`,
 		string(a.id), string(a.target), a.incarnation, flag(a.online), flag(a.draining), a.labels, a.runner, a.host, a.version, string(a.pinned), flag(a.pinTaken),
-		flag(a.hasBuild), string(a.build.Org), string(a.build.Version), string(a.build.SHA), a.installs, a.avoided, a.registered, a.lastSeen, a.quarantine, t.flush)
+		flag(a.hasBuild), string(a.build.Org), string(a.build.Version), string(a.build.SHA), a.installs, a.avoided, a.registered, a.lastSeen, a.quarantine, string(a.org), t.flush)
 }
 
 // agent finds an agent and checks that the caller is its newest incarnation.
 func (t *tx) agent(id qgjob.AgentID, incarnation int64) (*agentRow, error) {
 	a := t.m.agents[id]
 	if a == nil || a.incarnation == 0 {
-		e := qgjob.NotFound("agent %s is not registered", id)
-		e.Code, e.Hint = qgjob.CodeAgentUnknown, "register first"
-		return nil, e
+		return nil, NotRegistered(id)
 	}
 	if incarnation != a.incarnation {
 		e := qgjob.Conflict(qgjob.CodeAgentSuperseded, "agent %s is at incarnation %d, not %d", id, a.incarnation, incarnation)
@@ -147,6 +146,14 @@ func (t *tx) holds(a *agentRow, in *qgjob.Installed) {
 // releases at once what older ones held; an older one is refused with code
 // agent_superseded; the same one again is a repetition.
 func (s *Store) Register(ctx context.Context, id qgjob.AgentID, req qgjob.RegisterRequest) (qgjob.RegisterResponse, error) {
+	return s.RegisterFor(ctx, "", id, req)
+}
+
+// RegisterFor announces an agent that takes only the jobs of an org; with an
+// empty org those that its name serves, a new one everybody's. A name that
+// serves another org, or is in use for everybody, is refused (denied): agents'
+// names are of the whole server.
+func (s *Store) RegisterFor(ctx context.Context, org qgjob.OrgID, id qgjob.AgentID, req qgjob.RegisterRequest) (qgjob.RegisterResponse, error) {
 	if err := qgjob.CheckName("agent_id", string(id)); err != nil {
 		return qgjob.RegisterResponse{}, err
 	}
@@ -159,7 +166,7 @@ func (s *Store) Register(ctx context.Context, id qgjob.AgentID, req qgjob.Regist
 	if req.Incarnation < 1 {
 		return qgjob.RegisterResponse{}, qgjob.Invalid("incarnation", "incarnation must be 1 or more")
 	}
-	err := s.update(ctx, func(t *tx) error { return t.register(id, req) })
+	err := s.update(ctx, func(t *tx) error { return t.register(org, id, req) })
 	if err != nil {
 		return qgjob.RegisterResponse{}, err
 	}
@@ -167,10 +174,16 @@ func (s *Store) Register(ctx context.Context, id qgjob.AgentID, req qgjob.Regist
 	return qgjob.RegisterResponse{Agent: a, Timing: lease.TimingFor(s.opts.LeaseTTL)}, err
 }
 
-func (t *tx) register(id qgjob.AgentID, req qgjob.RegisterRequest) error {
+func (t *tx) register(org qgjob.OrgID, id qgjob.AgentID, req qgjob.RegisterRequest) error {
 	a := t.m.agents[id]
 	if a == nil {
-		a = &agentRow{id: id, registered: t.nowMS}
+		a = &agentRow{id: id, org: org, registered: t.nowMS}
+	}
+	if !a.free(org) {
+		return nameTaken(id)
+	}
+	if org == "" {
+		org = a.org // who may serve everybody does not widen what a name serves
 	}
 	if req.Incarnation < a.incarnation {
 		_, err := t.agent(id, req.Incarnation)
@@ -182,7 +195,7 @@ func (t *tx) register(id qgjob.AgentID, req qgjob.RegisterRequest) error {
 		}
 		a.draining, a.hasBuild, a.build = false, false, schedule.Build{}
 	}
-	a.incarnation, a.target, a.labels = req.Incarnation, req.Target, labelsJSON(req.Labels)
+	a.org, a.incarnation, a.target, a.labels = org, req.Incarnation, req.Target, labelsJSON(req.Labels)
 	a.runner, a.host, a.version = req.Runner, req.Host, req.Version
 	a.quarantine = quarantineJSON(req.Quarantine)
 	a.online, a.lastSeen = true, t.nowMS
@@ -203,6 +216,18 @@ func quarantineJSON(q *qgjob.Quarantine) string {
 		return q.Reason // unreachable: text and numbers
 	}
 	return string(text)
+}
+
+// free reports whether an agent of an org may take the name: it is the org's,
+// or was everybody's and is not in use.
+func (a *agentRow) free(org qgjob.OrgID) bool {
+	return org == "" || a.org == org || a.org == "" && !a.online
+}
+
+// nameTaken refuses a name that is another org's, or everybody's.
+func nameTaken(id qgjob.AgentID) error {
+	return &qgjob.Error{Kind: qgjob.KindDenied, Code: qgjob.CodeOtherOrg, Message: fmt.Sprintf("the name %s is not free for agents of this token's org", id),
+		Hint: "give the agent another --name"}
 }
 
 // supersede ends the leases of an agent's older incarnations: the process
@@ -227,7 +252,7 @@ func (t *tx) supersede(id qgjob.AgentID) error {
 // RegisterSeed is the seed's register route: it makes a record, or gives the
 // one that is there as it is. Such an agent runs nothing until a qgjob agent
 // of that name registers.
-func (s *Store) RegisterSeed(ctx context.Context, id qgjob.AgentID, target qgjob.Target) (qgjob.Agent, error) {
+func (s *Store) RegisterSeed(ctx context.Context, org qgjob.OrgID, id qgjob.AgentID, target qgjob.Target) (qgjob.Agent, error) {
 	if err := qgjob.CheckName("agent_id", string(id)); err != nil {
 		return qgjob.Agent{}, err
 	}
@@ -235,8 +260,12 @@ func (s *Store) RegisterSeed(ctx context.Context, id qgjob.AgentID, target qgjob
 		return qgjob.Agent{}, err
 	}
 	err := s.update(ctx, func(t *tx) error {
-		if t.m.agents[id] == nil {
-			t.saveAgent(&agentRow{id: id, target: target, online: true, registered: t.nowMS, lastSeen: t.nowMS})
+		a := t.m.agents[id]
+		if a != nil && org != "" && a.org != org {
+			return nameTaken(id)
+		}
+		if a == nil {
+			t.saveAgent(&agentRow{id: id, org: org, target: target, online: true, registered: t.nowMS, lastSeen: t.nowMS})
 		}
 		return nil
 	})
@@ -274,7 +303,7 @@ func (s *Store) Drain(ctx context.Context, id qgjob.AgentID, drain bool) (qgjob.
 	err := s.update(ctx, func(t *tx) error {
 		a := t.m.agents[id]
 		if a == nil {
-			return qgjob.NotFound("agent %s does not exist", id)
+			return NoAgent(id)
 		}
 		if a.draining == drain {
 			return nil
@@ -321,7 +350,7 @@ func (s *Store) Agent(ctx context.Context, id qgjob.AgentID) (qgjob.Agent, error
 		return qgjob.Agent{}, err
 	}
 	if len(list) == 0 {
-		return qgjob.Agent{}, qgjob.NotFound("agent %s does not exist", id)
+		return qgjob.Agent{}, NoAgent(id)
 	}
 	return list[0], nil
 }
@@ -362,7 +391,7 @@ func (w withMore) Scan(dest ...any) error {
 
 func (a *agentRow) view(job qgjob.JobID, serves string) qgjob.Agent {
 	labels, _ := parseLabels(a.labels)
-	v := qgjob.Agent{AgentID: a.id, Target: a.target, Status: qgjob.AgentIdle, Labels: labels, Runner: a.runner, Host: a.host, Version: a.version,
+	v := qgjob.Agent{AgentID: a.id, OrgID: a.org, Target: a.target, Status: qgjob.AgentIdle, Labels: labels, Runner: a.runner, Host: a.host, Version: a.version,
 		Incarnation: a.incarnation, Installed: a.installed(), Installs: a.installs, Avoided: a.avoided, LastSeen: fromMS(a.lastSeen)}
 	if a.pinned != "" {
 		serves = string(a.pinned)

@@ -66,7 +66,7 @@ func (s *Store) AddArtifact(ctx context.Context, a qgjob.Artifact) (qgjob.Artifa
 			return err
 		}
 		if !found {
-			return qgjob.NotFound("lease %s does not exist", a.LeaseID)
+			return NoLease(a.LeaseID)
 		}
 		a.CreatedAt = fromMS(t.nowMS)
 		return t.write("write artifact "+a.Name, `INSERT INTO `+side+`artifacts (lease_id, name, org_id, job_id, sha256, size, content_type, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
@@ -92,7 +92,7 @@ func (s *Store) Artifact(ctx context.Context, id qgjob.LeaseID, name string) (qg
 		return qgjob.Artifact{}, err
 	}
 	if len(list) == 0 {
-		return qgjob.Artifact{}, qgjob.NotFound("lease %s has no artifact %q", id, name)
+		return qgjob.Artifact{}, NoArtifact(id, name)
 	}
 	return list[0], nil
 }

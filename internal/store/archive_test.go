@@ -119,7 +119,7 @@ func TestARunMovesInBoundedSteps(t *testing.T) {
 	if len(retry.JobIDs) != len(req.Jobs)-1 || retry.JobIDs[0] <= run.JobIDs[len(run.JobIDs)-1] {
 		t.Errorf("the retry is %+v", retry)
 	}
-	if list := ok[[]qgjob.Job](t)(s.SeedGroup(ctx, "v1", "")); len(list) != len(run.JobIDs)+len(retry.JobIDs) || list[0].JobID != 1 {
+	if list := ok[[]qgjob.Job](t)(s.SeedGroup(ctx, "v1", "", "")); len(list) != len(run.JobIDs)+len(retry.JobIDs) || list[0].JobID != 1 {
 		t.Errorf("the seed's group has %d jobs, first %s", len(list), list[0].JobID)
 	}
 	if _, err := s.CancelJob(ctx, 1); qgjob.CodeOf(err) != qgjob.CodeTerminal {

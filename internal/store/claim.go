@@ -70,7 +70,7 @@ func (t *tx) batch(have []qgjob.Offer, most int) int {
 		return 1
 	}
 	g, _ := t.m.state.Group(have[0].Job.GroupID)
-	able, _ := t.m.state.Matching(g.Target, g.Requires)
+	able, _ := t.m.state.Matching(g.Build.Org, g.Target, g.Requires)
 	return min(most, (g.Waiting+len(have))/max(1, able))
 }
 
@@ -182,7 +182,7 @@ func (t *tx) head(id qgjob.GroupID, a *agentRow) (*jobRow, error) {
 	if err != nil || j != nil {
 		return j, err
 	}
-	if up, _ := t.m.state.Matching(g.Target, g.Requires); up > 1 {
+	if up, _ := t.m.state.Matching(g.Build.Org, g.Target, g.Requires); up > 1 {
 		return nil, nil
 	}
 	j, err = t.readJob(` WHERE org_id = $1 AND group_id = $2 AND state = 'queued' AND ready_at = 0`+groupOrder+`LIMIT 1`, org, int64(id))

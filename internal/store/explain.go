@@ -108,7 +108,7 @@ func (t *tx) explainWaiting(j *jobRow, e *qgjob.Explanation, busy map[qgjob.Agen
 		if ok && mayServe(r.Reason) {
 			able = append(able, worker{free: max(now, a.FreeAt), speed: a.Speed})
 		}
-		if len(e.Agents) < maxAnswers && r.Reason != schedule.WrongTarget {
+		if len(e.Agents) < maxAnswers && r.Reason != schedule.WrongTarget && r.Reason != schedule.WrongOrg {
 			e.Agents = append(e.Agents, answerOf(r, t.m.state, now, busy))
 		}
 	}

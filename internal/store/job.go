@@ -87,7 +87,7 @@ func (t *tx) job(id qgjob.JobID) (j *jobRow, err error) {
 		return err
 	})
 	if err == nil && !found {
-		return nil, qgjob.NotFound("job %s does not exist", id)
+		return nil, NoJob(id)
 	}
 	return j, err
 }
@@ -113,7 +113,7 @@ func (t *tx) leasedIn(side string, id qgjob.LeaseID) (j *jobRow, a lease.Attempt
 			return err
 		})
 	if err == nil && !found {
-		err = qgjob.NotFound("lease %s does not exist", id)
+		err = NoLease(id)
 	}
 	return j, a, err
 }

@@ -22,7 +22,7 @@ func (s *Store) AppendLog(ctx context.Context, id qgjob.LeaseID, offset int64, d
 			return fmt.Errorf("read the log of lease %s: %w", id, err)
 		}
 		if !found {
-			return qgjob.NotFound("lease %s does not exist", id)
+			return NoLease(id)
 		}
 		if offset > length || offset < 0 {
 			e := qgjob.Conflict(qgjob.CodeOffset, "the log of lease %s is %d bytes long, not %d", id, length, offset)

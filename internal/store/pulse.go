@@ -41,6 +41,7 @@ type news struct {
 	Logs   []qgjob.LeaseID `json:"logs,omitempty"`
 	Work   bool            `json:"work,omitempty"`
 	Agents bool            `json:"agents,omitempty"`
+	Tokens bool            `json:"tokens,omitempty"`
 	Many   bool            `json:"many,omitempty"`
 }
 
@@ -77,17 +78,17 @@ func (p *pulse) tell(n Note) {
 func parseNews(payload string) news {
 	var n news
 	if err := json.Unmarshal([]byte(payload), &n); err != nil {
-		return news{Work: true, Agents: true, Many: true}
+		return news{Work: true, Agents: true, Tokens: true, Many: true}
 	}
 	return n
 }
 
 func (n *news) empty() bool {
-	return len(n.Runs) == 0 && len(n.Logs) == 0 && !n.Work && !n.Agents && !n.Many
+	return len(n.Runs) == 0 && len(n.Logs) == 0 && !n.Work && !n.Agents && !n.Tokens && !n.Many
 }
 
 func (n *news) add(c Note) {
-	n.Work, n.Agents = n.Work || c.Work, n.Agents || c.Agents
+	n.Work, n.Agents, n.Tokens = n.Work || c.Work, n.Agents || c.Agents, n.Tokens || c.Tokens
 	if n.Many {
 		return
 	}
@@ -154,7 +155,7 @@ func (p *pulse) send(ctx context.Context, conn *pgx.Conn) error {
 // tellAll has the next notification say that anything may have changed.
 func (p *pulse) tellAll() {
 	p.mu.Lock()
-	p.next = news{Work: true, Agents: true, Many: true}
+	p.next = news{Work: true, Agents: true, Tokens: true, Many: true}
 	p.mu.Unlock()
 	select {
 	case p.wake <- struct{}{}:
@@ -166,7 +167,7 @@ func (p *pulse) listen(ctx context.Context, conn *pgx.Conn) error {
 	if _, err := conn.Exec(ctx, `LISTEN `+channel); err != nil {
 		return err
 	}
-	p.heard(Note{Work: true, Agents: true, Many: true}) // what was told before
+	p.heard(Note{Work: true, Agents: true, Tokens: true, Many: true}) // what was told before
 	for {
 		quiet, cancel := context.WithTimeout(ctx, quietCheck)
 		got, err := conn.WaitForNotification(quiet)
@@ -187,7 +188,7 @@ func (p *pulse) listen(ctx context.Context, conn *pgx.Conn) error {
 			return err
 		}
 		if n := parseNews(got.Payload); n.From != p.me {
-			p.heard(Note{Runs: n.Runs, Logs: n.Logs, Work: n.Work, Agents: n.Agents, Many: n.Many})
+			p.heard(Note{Runs: n.Runs, Logs: n.Logs, Work: n.Work, Agents: n.Agents, Tokens: n.Tokens, Many: n.Many})
 		}
 	}
 }

@@ -16,7 +16,7 @@ import (
 func (s *Store) Job(ctx context.Context, id qgjob.JobID) (qgjob.Job, error) {
 	j, err := scanJob(s.read.QueryRowContext(ctx, either(`SELECT `+jobColumns+` FROM @jobs WHERE id = $1`), int64(id)))
 	if isNoRows(err) {
-		return qgjob.Job{}, qgjob.NotFound("job %s does not exist", id)
+		return qgjob.Job{}, NoJob(id)
 	}
 	if err != nil {
 		return qgjob.Job{}, unavailable(fmt.Errorf("read %s: %w", id, err))
@@ -53,6 +53,9 @@ func (s *Store) Jobs(ctx context.Context, f qgjob.JobFilter) ([]qgjob.Job, error
 	if f.OrgID != "" {
 		add("org_id = $%d", string(f.OrgID))
 	}
+	if f.Bound != "" {
+		add("run_id IN (SELECT run_id FROM ci_runs c WHERE c.bound = $%d AND c.org_id = @jobs.org_id)", f.Bound)
+	}
 	if f.AgentID != "" {
 		add("agent_id = $%d", string(f.AgentID))
 	}
@@ -84,8 +87,8 @@ func pageLimit(n int) int {
 
 // SeedGroup is the seed's group route: every job of an app version, finished
 // ones included, by priority and then in the order of submission. An empty
-// org means all.
-func (s *Store) SeedGroup(ctx context.Context, version qgjob.AppVersionID, org qgjob.OrgID) ([]qgjob.Job, error) {
+// org means all; with bound only jobs that this CI run submitted.
+func (s *Store) SeedGroup(ctx context.Context, version qgjob.AppVersionID, org qgjob.OrgID, bound string) ([]qgjob.Job, error) {
 	orgs := []qgjob.OrgID{org}
 	if org == "" {
 		var err error
@@ -100,7 +103,12 @@ func (s *Store) SeedGroup(ctx context.Context, version qgjob.AppVersionID, org q
 			args = append(args, string(o))
 			marks[i] = fmt.Sprintf("$%d", len(args))
 		}
-		list, err := s.jobs(ctx, either(`SELECT `+jobColumns+` FROM @jobs WHERE app_version_id = $1 AND org_id IN (`+strings.Join(marks, ", ")+`)`)+` ORDER BY priority DESC, id`, args...)
+		only := ""
+		if bound != "" {
+			args = append(args, string(org), bound)
+			only = fmt.Sprintf(" AND run_id IN (SELECT run_id FROM ci_runs c WHERE c.org_id = $%d AND c.bound = $%d)", len(args)-1, len(args))
+		}
+		list, err := s.jobs(ctx, either(`SELECT `+jobColumns+` FROM @jobs WHERE app_version_id = $1 AND org_id IN (`+strings.Join(marks, ", ")+`)`+only)+` ORDER BY priority DESC, id`, args...)
 		if err != nil {
 			return nil, err
 		}
@@ -155,7 +163,7 @@ func (s *Store) Run(ctx context.Context, id qgjob.RunID) (qgjob.Run, error) {
 		return qgjob.Run{}, err
 	}
 	if len(runs) == 0 {
-		return qgjob.Run{}, qgjob.NotFound("run %s does not exist", id)
+		return qgjob.Run{}, NoRun(id)
 	}
 	return runs[0], nil
 }
@@ -163,6 +171,15 @@ func (s *Store) Run(ctx context.Context, id qgjob.RunID) (qgjob.Run, error) {
 // Runs lists an org's runs, or everybody's when org is empty, newest first.
 // before is the keyset cursor: runs with a smaller id follow; 0 begins.
 func (s *Store) Runs(ctx context.Context, org qgjob.OrgID, before qgjob.RunID, limit int) ([]qgjob.Run, error) {
+	return s.RunsBound(ctx, org, "", before, limit)
+}
+
+// RunsBound lists, like Runs, those that a CI run submitted; empty is all.
+func (s *Store) RunsBound(ctx context.Context, org qgjob.OrgID, bound string, before qgjob.RunID, limit int) ([]qgjob.Run, error) {
+	if bound != "" {
+		return s.runs(ctx, `WHERE id IN (SELECT run_id FROM ci_runs c WHERE c.org_id = $1 AND c.bound = $2) AND (CAST($3 AS BIGINT) = 0 OR id < $4)`, ` ORDER BY id DESC LIMIT $5`,
+			string(org), bound, int64(before), int64(before), pageLimit(limit))
+	}
 	return s.runs(ctx, `WHERE ($1 = '' OR org_id = $2) AND (CAST($3 AS BIGINT) = 0 OR id < $4)`, ` ORDER BY id DESC LIMIT $5`, string(org), string(org), int64(before), int64(before), pageLimit(limit))
 }
 

@@ -49,7 +49,11 @@ func (s *Store) RetryJob(ctx context.Context, id qgjob.JobID, key string) (qgjob
 }
 
 func (s *Store) resubmit(ctx context.Context, run qgjob.Run, jobs []qgjob.Job, key string) (qgjob.SubmitResponse, error) {
-	sub := &submission{key: key, retryOf: run.RunID, req: qgjob.SubmitRequest{OrgID: run.OrgID, Labels: run.Labels}}
+	owner, err := s.RunOwner(ctx, run.RunID)
+	if err != nil {
+		return qgjob.SubmitResponse{}, err
+	}
+	sub := &submission{key: key, retryOf: run.RunID, bound: owner.Run, req: qgjob.SubmitRequest{OrgID: run.OrgID, Labels: run.Labels}}
 	for _, j := range jobs {
 		sub.req.Jobs = append(sub.req.Jobs, qgjob.JobSpec{
 			AppVersionID: j.AppVersionID, TestPath: j.TestPath, Target: j.Target, Priority: j.Priority, Requires: j.Requires,

@@ -58,6 +58,7 @@ type Note struct {
 	Events []qgjob.Event   // in order
 	Logs   []qgjob.LeaseID // attempts whose log grew
 	Work   bool            // a job began to wait: claims may succeed now
+	Tokens bool            // a token was made, used up or revoked
 	Agents bool            // an agent came, went, drained or became free
 	Runs   []qgjob.RunID   // runs that got events of another server, which Events does not have
 	Many   bool            // of another server: any run and any log may have grown

@@ -18,6 +18,7 @@ type submission struct {
 	key      string
 	bodyHash string
 	retryOf  qgjob.RunID
+	bound    string        // the CI run that submits; empty: none
 	again    []qgjob.JobID // of a retry: the jobs that are repeated
 	builds   []qgjob.Sum   // by job, when the builds are given (a retry); else looked up
 	run      qgjob.RunID
@@ -30,6 +31,12 @@ type submission struct {
 // with another body it is invalid, code key_reused. An empty key is none.
 func (s *Store) Submit(ctx context.Context, key string, req qgjob.SubmitRequest) (qgjob.SubmitResponse, error) {
 	return s.submit(ctx, &submission{req: req, key: key})
+}
+
+// SubmitBound is Submit for a CI run, which may then do nothing with other
+// runs than those that it submitted itself.
+func (s *Store) SubmitBound(ctx context.Context, bound, key string, req qgjob.SubmitRequest) (qgjob.SubmitResponse, error) {
+	return s.submit(ctx, &submission{req: req, key: key, bound: bound})
 }
 
 func (s *Store) submit(ctx context.Context, sub *submission) (qgjob.SubmitResponse, error) {
@@ -46,6 +53,9 @@ func (s *Store) submit(ctx context.Context, sub *submission) (qgjob.SubmitRespon
 		}
 		if sub.retryOf != 0 { // what is repeated is part of what was asked for
 			body = fmt.Appendf(body, "%v", sub.again)
+		}
+		if sub.bound != "" { // another CI run must not be told the ids of this one's
+			body = fmt.Appendf(body, " of %s", sub.bound)
 		}
 		hash := sha256.Sum256(body)
 		sub.bodyHash = hex.EncodeToString(hash[:])
@@ -148,12 +158,15 @@ const (
 )
 
 func (t *tx) writeSubmissions(fresh []*submission, jobs int) error {
-	runRows, keyRows, jobRows := make([][]any, 0, len(fresh)), [][]any{}, make([][]any, 0, jobs)
+	runRows, keyRows, boundRows, jobRows := make([][]any, 0, len(fresh)), [][]any{}, [][]any{}, make([][]any, 0, jobs)
 	for _, sub := range fresh {
 		org := string(sub.req.OrgID)
 		runRows = append(runRows, []any{int64(sub.run), org, len(sub.req.Jobs), int64(sub.retryOf), labelsJSON(sub.req.Labels), t.nowMS})
 		if sub.key != "" {
 			keyRows = append(keyRows, []any{org, sub.key, sub.bodyHash, int64(sub.run), t.nowMS})
+		}
+		if sub.bound != "" {
+			boundRows = append(boundRows, []any{org, int64(sub.run), sub.bound, t.nowMS})
 		}
 		inRun := map[qgjob.GroupID]bool{}
 		for i, spec := range sub.req.Jobs {
@@ -181,6 +194,9 @@ func (t *tx) writeSubmissions(fresh []*submission, jobs int) error {
 	}
 	t.note.Work = true
 	if err := t.insert("runs", newRunColumns, runRows); err != nil {
+		return err
+	}
+	if err := t.insert("ci_runs", "org_id, run_id, bound, created_at", boundRows); err != nil {
 		return err
 	}
 	if err := t.insert("idempotency", "org_id, key, body_hash, run_id, created_at", keyRows); err != nil {

@@ -36,7 +36,7 @@ var agentTests = []test{
 		}
 		_, err := w.s.Register(w.ctx, " a1", good)
 		w.refused(err, qgjob.KindInvalid, "", "agent_id")
-		_, err = w.s.RegisterSeed(w.ctx, "", qgjob.TargetEmulator)
+		_, err = w.s.RegisterSeed(w.ctx, "", "", qgjob.TargetEmulator)
 		w.refused(err, qgjob.KindInvalid, "", "agent_id")
 	}},
 	{"agent/a newer incarnation releases what older ones held", func(w *world) {
@@ -140,10 +140,10 @@ var agentTests = []test{
 		w.equal("online", len(online), 2)
 	}},
 	{"agent/the seed's registration", func(w *world) {
-		a, err := w.s.RegisterSeed(w.ctx, "a1", qgjob.TargetEmulator)
+		a, err := w.s.RegisterSeed(w.ctx, "", "a1", qgjob.TargetEmulator)
 		w.ok(err)
 		w.equal("status", a.Status, qgjob.AgentIdle)
-		a, err = w.s.RegisterSeed(w.ctx, "a1", qgjob.TargetDevice) // again: the record as it is
+		a, err = w.s.RegisterSeed(w.ctx, "", "a1", qgjob.TargetDevice) // again: the record as it is
 		w.ok(err)
 		w.equal("target", a.Target, qgjob.TargetEmulator)
 		online, err := w.s.OnlineAgents(w.ctx)

@@ -105,7 +105,7 @@ var claimTests = []test{
 		w.submit(jobs("v1", 1)...)
 		_, err := w.s.Claim(w.ctx, "nobody", qgjob.ClaimRequest{Incarnation: 1, ClaimID: "claim-1"})
 		w.refused(err, qgjob.KindNotFound, qgjob.CodeAgentUnknown, "nobody")
-		_, err = w.s.RegisterSeed(w.ctx, "seed", qgjob.TargetEmulator)
+		_, err = w.s.RegisterSeed(w.ctx, "", "seed", qgjob.TargetEmulator)
 		w.ok(err)
 		_, err = w.s.Claim(w.ctx, "seed", qgjob.ClaimRequest{Incarnation: 0, ClaimID: "claim-1"})
 		w.refused(err, qgjob.KindNotFound, qgjob.CodeAgentUnknown)

@@ -23,7 +23,7 @@ func (w *world) ran(id qgjob.AgentID, outcome qgjob.Outcome, installMS, testMS i
 
 func (w *world) history(org qgjob.OrgID, since time.Time, after qgjob.JobID, limit int) []qgjob.HistoryJob {
 	w.Helper()
-	list, err := w.s.History(w.ctx, org, since, after, limit)
+	list, err := w.s.History(w.ctx, org, "", since, after, limit)
 	w.ok(err)
 	return list
 }

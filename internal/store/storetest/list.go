@@ -76,13 +76,13 @@ var listTests = []test{
 			w.submitFor(qgjob.OrgID([]string{"acme", "globex"}[i/6]), one)
 		}
 		w.end("a1", qgjob.OutcomePassed) // finished ones stay in it
-		list, err := w.s.SeedGroup(w.ctx, "v1", "")
+		list, err := w.s.SeedGroup(w.ctx, "v1", "", "")
 		w.ok(err)
 		w.equal("order", ids(list), "2 4 6 8 10 12 1 3 5 7 9 11")
-		list, err = w.s.SeedGroup(w.ctx, "v1", "globex")
+		list, err = w.s.SeedGroup(w.ctx, "v1", "globex", "")
 		w.ok(err)
 		w.equal("order of one org", ids(list), "8 10 12 7 9 11")
-		list, err = w.s.SeedGroup(w.ctx, "v9", "")
+		list, err = w.s.SeedGroup(w.ctx, "v9", "", "")
 		w.ok(err)
 		if list == nil || len(list) != 0 {
 			w.Fatalf("an unknown version gives %v; wanted an empty list", list)

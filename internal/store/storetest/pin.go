@@ -39,7 +39,7 @@ var pinTests = []test{
 	}},
 	{"pin/who may not be assigned", func(w *world) {
 		w.register("busy", "pinned", "draining")
-		_, err := w.s.RegisterSeed(w.ctx, "seed", qgjob.TargetEmulator)
+		_, err := w.s.RegisterSeed(w.ctx, "", "seed", qgjob.TargetEmulator)
 		w.ok(err)
 		w.submit(jobs("v1", 1)...)
 		w.take("busy")
