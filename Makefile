@@ -61,6 +61,16 @@ fuzz: ## run every fuzz test for FUZZTIME=10s
 	@script/setup/versions
 	@script/fuzz $(or $(FUZZTIME),10s)
 
+# A registry that is out of reach is said loudly and is no failure, unless QGJOB_REQUIRE_APPWRIGHT=1.
+.PHONY: test-appwright
+test-appwright: ## drive a real AppWright and Appium against made-up devices (290 MB of npm packages, once)
+	@script/setup/versions
+	@code=0; script/setup/appwright || code=$$?; \
+		if [ $$code -eq 75 ] && [ "$(QGJOB_REQUIRE_APPWRIGHT)" != 1 ]; then \
+			echo "test-appwright: NOT TESTED: the npm registry is out of reach, so no AppWright test has run"; exit 0; fi; \
+		[ $$code -eq 0 ] || exit 1; \
+		QGJOB_APPWRIGHT=1 $(GOTEST) -must-run 'Appwright' -- -count=1 -timeout 25m -run 'Appwright' ./script
+
 .PHONY: bench
 bench: ## run the benchmarks (BENCH=regexp)
 	@script/setup/versions

@@ -97,7 +97,11 @@ func (a Appwright) Command(t Task) (proc.Command, error) {
 // verdict counts only when the hook's own notes say that it was in place.
 func (a Appwright) Judge(t Task, e Ending) Result {
 	result := Playwright{Config: a.Config}.Judge(t, e)
-	if t.Drive == nil || !t.Drive.Suite.Hooked {
+	if t.Drive == nil {
+		return result
+	}
+	if !t.Drive.Suite.Hooked {
+		result.Reinstalled = true // by AppWright itself, in every test
 		return result
 	}
 	switch result.Outcome {

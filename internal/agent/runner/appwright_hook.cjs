@@ -77,6 +77,7 @@ function install(config) {
           await fs.promises.mkdir(path.dirname(file), { recursive: true });
           await fs.promises.writeFile(file, Buffer.from(await this.webdriverClient.takeScreenshot(), 'base64'));
           await info.attach('screen at failure', { path: file, contentType: 'image/png' });
+          await fs.promises.rm(file); // attach has made a copy
         }
       } catch {
         // A picture is a courtesy: without one the failure is the same.

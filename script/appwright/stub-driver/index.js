@@ -35,8 +35,9 @@ class StubDriver extends BaseDriver {
 
   async createSession(...args) {
     const [id, caps] = await super.createSession(...args);
-    this.caps_ = caps;
-    const order = path.join(folder, `refuse-${caps.udid}`);
+    this.asked = caps;
+    // A test's order: the next session is not made.
+    const order = path.join(folder, 'refuse');
     if (fs.existsSync(order)) {
       fs.rmSync(order);
       note({ event: 'refused', udid: caps.udid });
@@ -50,11 +51,11 @@ class StubDriver extends BaseDriver {
       await this.adb('shell', 'pm', 'clear', caps.appPackage);
     }
     // uiautomator2 keeps an adb running for the whole session, too.
-    this.watcher = spawn('adb', [...this.server(), 'track-devices'], { stdio: 'ignore' });
+    this.watcher = spawn('adb', [...this.adbOptions(), 'track-devices'], { stdio: 'ignore' });
     this.watcher.on('error', () => {});
     const dump = await this.adb('shell', 'dumpsys', 'package', caps.appPackage);
     this.version = (/versionName=(\S+)/.exec(dump) || [])[1] || 'none';
-    this.open('home');
+    this.show('home');
     note({
       event: 'session', session: id, udid: caps.udid, version: this.version, app: caps.app, noReset: !!caps.noReset, fullReset: !!caps.fullReset,
       package: caps.appPackage, activity: caps.appActivity, systemPort: caps.systemPort, mjpegServerPort: caps.mjpegServerPort,
@@ -65,24 +66,23 @@ class StubDriver extends BaseDriver {
 
   async deleteSession(id) {
     if (this.watcher) this.watcher.kill();
-    if (this.caps_.app && this.caps_.fullReset) await this.adb('uninstall', this.caps_.appPackage).catch(() => {});
-    note({ event: 'end', session: id, udid: this.caps_.udid });
+    if (this.asked.app && this.asked.fullReset) await this.adb('uninstall', this.asked.appPackage).catch(() => {});
+    note({ event: 'end', session: id, udid: this.asked.udid });
     await super.deleteSession(id);
   }
 
-  server() {
-    const { adbPort, udid } = this.caps_;
+  adbOptions() {
+    const { adbPort, udid } = this.asked;
     return [...(adbPort ? ['-P', String(adbPort)] : []), ...(udid ? ['-s', udid] : [])];
   }
 
   async adb(...args) {
-    const { stdout } = await promisify(execFile)('adb', [...this.server(), ...args]);
+    const { stdout } = await promisify(execFile)('adb', [...this.adbOptions(), ...args]);
     return stdout;
   }
 
   // The app: three screens, notes that last as long as its data, and a search from 1.1.0 on.
-  open(screen) {
-    this.now = screen;
+  show(screen) {
     const notes = this.notes || [];
     const screens = {
       home: ['Welcome to Notes', `Version ${this.version}`, 'New note', 'Settings', ...(this.version === '1.0.0' ? [] : ['Search']),
@@ -109,12 +109,12 @@ class StubDriver extends BaseDriver {
 
   async click(id) {
     const line = this.found.get(id);
-    if (line === 'New note') this.open('note');
-    if (line === 'Settings') this.open('settings');
-    if (line === 'Search') this.open('search');
+    if (line === 'New note') this.show('note');
+    if (line === 'Settings') this.show('settings');
+    if (line === 'Search') this.show('search');
     if (line === 'Save') {
       this.notes = [...(this.notes || []), this.title];
-      this.open('home');
+      this.show('home');
     }
   }
 
