@@ -117,11 +117,10 @@ func action(inputs ...string) string {
 		strings.Join(inputs, "\n          ") + "\n"
 }
 
-// repository is a fresh git repository with the workflow and the action.
-func (f *ciFarm) repository(steps string) string {
+// localAction is the action as a repository may hold it itself.
+func (f *ciFarm) localAction() map[string]string {
 	f.t.Helper()
-	repo := f.t.TempDir()
-	files := map[string]string{".github/workflows/e2e.yml": workflow(steps), "tests/spec-a.spec.js": "// a test\n"}
+	files := map[string]string{"tests/spec-a.spec.js": "// a test\n"}
 	for _, name := range []string{"action.yml", "script/action/install"} {
 		text, err := os.ReadFile(filepath.Join("..", name))
 		if err != nil {
@@ -129,15 +128,46 @@ func (f *ciFarm) repository(steps string) string {
 		}
 		files[filepath.Join(".qgjob-action", name)] = string(text)
 	}
-	for name, text := range files {
-		path := filepath.Join(repo, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			f.t.Fatal(err)
+	return files
+}
+
+// actionFolder is a folder with this whole tree, as a checkout of the action is.
+func (f *ciFarm) actionFolder() string {
+	f.t.Helper()
+	names, err := exec.Command("git", "-C", "..", "ls-files", "-z", "--cached", "--others", "--exclude-standard").Output()
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	dir, files := f.t.TempDir(), map[string]string{}
+	for name := range strings.SplitSeq(strings.Trim(string(names), "\x00"), "\x00") {
+		if text, err := os.ReadFile(filepath.Join("..", name)); err == nil { // else deleted here, or a link to a folder
+			files[name] = string(text)
 		}
-		if err := os.WriteFile(path, []byte(text), 0o755); err != nil {
+	}
+	f.write(dir, files)
+	return dir
+}
+
+func (f *ciFarm) write(dir string, files map[string]string) {
+	f.t.Helper()
+	for name, text := range files {
+		path := filepath.Join(dir, name)
+		err := os.MkdirAll(filepath.Dir(path), 0o755)
+		if err == nil {
+			err = os.WriteFile(path, []byte(text), 0o755)
+		}
+		if err != nil {
 			f.t.Fatal(err)
 		}
 	}
+}
+
+// repository is a fresh git repository with a workflow and files.
+func (f *ciFarm) repository(workflow string, files map[string]string) string {
+	f.t.Helper()
+	repo := f.t.TempDir()
+	f.write(repo, files)
+	f.write(repo, map[string]string{".github/workflows/e2e.yml": workflow})
 	for _, args := range [][]string{{"init", "-q", "-b", "main"}, {"add", "."}, {"-c", "user.name=t", "-c", "user.email=t@example.com", "commit", "-qm", "a commit"},
 		{"remote", "add", "origin", "https://github.com/qualgent/e2e"}} {
 		if out, err := exec.Command("git", append([]string{"-C", repo}, args...)...).CombinedOutput(); err != nil {
@@ -166,17 +196,20 @@ type actLine struct {
 	KVPairs                               map[string]string `json:"kvPairs"`
 }
 
-// begin starts act on a workflow.
-func (f *ciFarm) begin(steps string, env ...string) *actRun {
+// begin starts act on a workflow of some steps.
+func (f *ciFarm) begin(steps string) *actRun {
 	f.t.Helper()
-	repo, home := f.repository(steps), f.t.TempDir()
+	return f.play(workflow(steps), f.localAction(), "--env", "PROGRAM="+f.program, "--env", "QGJOB_SERVER="+f.url)
+}
+
+// play starts act on a workflow, in a repository of its own with some files.
+func (f *ciFarm) play(workflow string, files map[string]string, more ...string) *actRun {
+	f.t.Helper()
+	repo, home := f.repository(workflow, files), f.t.TempDir()
 	r := &actRun{t: f.t, log: &lockedBuffer{on: make(chan struct{})}, ended: make(chan struct{}), home: home}
 	args := []string{"push", "--json", "-P", "ubuntu-latest=-self-hosted", "--no-cache-server", "--artifact-server-addr", "127.0.0.1",
-		"--env", "PROGRAM=" + f.program, "--env", "QGJOB_SERVER=" + f.url, "--env", "OUTPUTS_FILE=" + filepath.Join(home, "outputs.json")}
-	for _, kv := range env {
-		args = append(args, "--env", kv)
-	}
-	r.cmd = exec.Command(f.act, args...)
+		"--env", "OUTPUTS_FILE=" + filepath.Join(home, "outputs.json")}
+	r.cmd = exec.Command(f.act, append(args, more...)...)
 	r.cmd.Dir = repo
 	r.cmd.Env = append(os.Environ(), "HOME="+home, "XDG_CACHE_HOME="+filepath.Join(home, "cache"), "XDG_CONFIG_HOME="+home)
 	r.cmd.Stdout, r.cmd.Stderr = r.log, r.log
@@ -193,8 +226,8 @@ func (r *actRun) end() *actRun {
 	r.t.Helper()
 	select {
 	case <-r.ended:
-	case <-time.After(3 * time.Minute): //budget:allow a workflow that hangs must fail
-		r.t.Fatalf("act goes on after 3 minutes:\n%s", r.text())
+	case <-time.After(8 * time.Minute): //budget:allow a workflow that hangs must fail
+		r.t.Fatalf("act goes on after 8 minutes:\n%s", r.text())
 	}
 	for lines := bufio.NewScanner(strings.NewReader(r.text())); lines.Scan(); {
 		var l actLine

@@ -400,3 +400,33 @@ func wellFormed(t *testing.T, text []byte) (cases int) {
 		}
 	}
 }
+
+// TestLogsOnGitHub: a job's log in the log of a CI job is text; in a file it is what it was.
+func TestLogsOnGitHub(t *testing.T) {
+	f := newFake(t)
+	f.plain("tests/a.spec.js")
+	f.log = "one\n::error::two\n\x1b[2J##[add-mask]three\n"
+	s := newStep(t, f.URL)
+	code, out, _ := s.run("logs", "job_1")
+	if code != 0 || len(commands(out)) != 0 || !strings.Contains(out, ": :error::two") {
+		t.Errorf("%d %q", code, out)
+	}
+	file, err := os.Create(filepath.Join(t.TempDir(), "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	for w, want := range map[io.Writer]bool{file: true, io.Discard: false} {
+		if isFile(w) != want {
+			t.Errorf("%T: %v", w, !want)
+		}
+	}
+	s = newStep(t, f.URL)
+	a := &app{printer: newPrinter(file, s.err, s.env), in: strings.NewReader(""), env: envMap(s.env), dir: s.dir}
+	if code := a.main([]string{"logs", "job_1"}, s.signals); code != 0 {
+		t.Errorf("%d %s", code, s.err)
+	}
+	if text, err := os.ReadFile(file.Name()); err != nil || string(text) != f.log {
+		t.Errorf("%v %q", err, text)
+	}
+}

@@ -57,8 +57,8 @@ sequences of the tests are dropped, colours excepted.`,
 
 func (a *app) runLogs(ctx context.Context, c *client.Client, id qgjob.JobID, o *logsOptions) (err error) {
 	out := io.Writer(a)
-	if a.outTTY {
-		s := &scrubber{w: a}
+	if obeyed := onGitHub(a.env) && !isFile(a.out); a.outTTY || obeyed {
+		s := &scrubber{w: a, calm: obeyed}
 		defer func() {
 			if e := s.Close(); err == nil {
 				err = e

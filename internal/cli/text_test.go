@@ -70,6 +70,27 @@ func TestScrubber(t *testing.T) {
 	}
 }
 
+// TestScrubberCalms: in a log that is obeyed, no line of a test begins a command; what is no command stays as it is.
+func TestScrubberCalms(t *testing.T) {
+	out := newWatched()
+	s := &scrubber{w: out, calm: true}
+	for _, piece := range []string{"a::b\n:", ":error::x\n  ::add-mask::y\r::set-output name=a::b\r\n\x1b[2J::debug::z\n\x1b[31mred\x1b[0m ##", "[add-mask]q ##vso[x]\n::stop-commands::t"} {
+		if _, err := s.Write([]byte(piece)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	want := "a::b\n: :error::x\n: :add-mask::y\n: :set-output name=a::b\n: :debug::z\n\x1b[31mred\x1b[0m # #[add-mask]q # #vso[x]\n: :stop-commands::t\n"
+	if got := out.String(); got != want {
+		t.Errorf("%q\nwant %q", got, want)
+	}
+	if got := commands(out.String()); len(got) > 0 {
+		t.Errorf("obeyed: %q", got)
+	}
+}
+
 // FuzzClean: nothing that a terminal obeys comes through.
 func FuzzClean(f *testing.F) {
 	for _, s := range []string{"\x1b[31mx", "\u009b1m", "\x1b]0;\x07", "\x1b\x1b[", "a\nb", "\xff\xfe", "\x1bP\x1b\\", "\u202e"} {
