@@ -21,6 +21,12 @@ func either(query string) string {
 	return strings.ReplaceAll(query, "@", "") + " UNION ALL " + strings.ReplaceAll(query, "@", past)
 }
 
+// eitherPage is either for a query with an ORDER BY and a LIMIT, which both
+// sides keep as well: each then reads no more than a page by its index.
+func eitherPage(query, order string) string {
+	return either(`SELECT * FROM (`+query+order+`) p`) + order
+}
+
 // orgOfRun is the org of the run that parameter n names: the indexes begin
 // with it.
 func orgOfRun(n int) string {

@@ -76,6 +76,52 @@ func (t *tx) expectInstall(k installKey) (float64, error) {
 	return e.Expect(a.Or(schedule.DefaultInstall)), err
 }
 
+// foreseeAtOnce is how many questions foresee sends together.
+const foreseeAtOnce = 500
+
+// foresee reads what installs of these groups are expected to take all at
+// once, so that a start with thousands of groups is not as many round trips.
+func (t *tx) foresee(groups []groupKey) error {
+	m := t.m.learnt
+	for _, g := range groups {
+		k, a := installKey{schedule.Build{Org: g.org, Version: g.version, SHA: g.build}, g.target}, averageKey{g.org, whatInstall}
+		if _, known := m.installs[k]; !known {
+			m.installs[k] = schedule.Estimate{}
+			t.ask(installQuery, k.args(), func(row scanner) error {
+				var e schedule.Estimate
+				err := row.Scan(&e.N, &e.Mean)
+				m.installs[k] = e
+				return err
+			})
+		}
+		if _, known := m.averages[a]; !known {
+			m.averages[a] = schedule.Average{}
+			t.ask(averageQuery, []any{string(a.org), a.what}, func(row scanner) error {
+				var v schedule.Average
+				err := row.Scan(&v.N, &v.Sum)
+				m.averages[a] = v
+				return err
+			})
+		}
+		if len(t.pending) < foreseeAtOnce {
+			continue
+		}
+		if err := t.sync(); err != nil {
+			return err
+		}
+	}
+	return t.sync()
+}
+
+const (
+	installQuery = `SELECT n, mean_s FROM install_estimates WHERE org_id = $1 AND app_version_id = $2 AND build_sha256 = $3 AND target = $4`
+	averageQuery = `SELECT n, sum_s FROM org_averages WHERE org_id = $1 AND what = $2`
+)
+
+func (k installKey) args() []any {
+	return []any{string(k.build.Org), string(k.build.Version), string(k.build.SHA), string(k.target)}
+}
+
 func (t *tx) testEstimate(k testKey) (e schedule.Estimate, err error) {
 	known := t.m.learnt.tests
 	if e, ok := known[k]; ok {
@@ -97,8 +143,7 @@ func (t *tx) installEstimate(k installKey) (e schedule.Estimate, err error) {
 	if e, ok := known[k]; ok {
 		return e, nil
 	}
-	if _, err = t.queryRow(`SELECT n, mean_s FROM install_estimates WHERE org_id = $1 AND app_version_id = $2 AND build_sha256 = $3 AND target = $4`,
-		[]any{string(k.build.Org), string(k.build.Version), string(k.build.SHA), string(k.target)}, &e.N, &e.Mean); err != nil {
+	if _, err = t.queryRow(installQuery, k.args(), &e.N, &e.Mean); err != nil {
 		return e, fmt.Errorf("read the install estimate of %s: %w", k.build.Version, err)
 	}
 	if len(known) > learntLimit {
@@ -113,7 +158,7 @@ func (t *tx) average(k averageKey) (a schedule.Average, err error) {
 	if a, ok := known[k]; ok {
 		return a, nil
 	}
-	if _, err = t.queryRow(`SELECT n, sum_s FROM org_averages WHERE org_id = $1 AND what = $2`, []any{string(k.org), k.what}, &a.N, &a.Sum); err != nil {
+	if _, err = t.queryRow(averageQuery, []any{string(k.org), k.what}, &a.N, &a.Sum); err != nil {
 		return a, fmt.Errorf("read the averages of %s: %w", k.org, err)
 	}
 	if len(known) > learntLimit {

@@ -102,6 +102,9 @@ func (t *tx) adoptBy(condition string, args ...any) (last qgjob.GroupID, err err
 	}); err != nil {
 		return 0, err
 	}
+	if err := t.foresee(keys); err != nil {
+		return 0, err
+	}
 	for i := range found {
 		if err := t.adopt(found[i], keys[i]); err != nil {
 			return 0, err

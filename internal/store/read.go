@@ -71,11 +71,11 @@ func (s *Store) Jobs(ctx context.Context, f qgjob.JobFilter) ([]qgjob.Job, error
 		where = append(where, "state IN ("+strings.Join(marks, ", ")+")")
 	}
 	args = append(args, pageLimit(f.Limit))
-	tables := either
+	query, order := `SELECT `+jobColumns+` FROM @jobs WHERE `+strings.Join(where, " AND "), fmt.Sprintf(" ORDER BY %s LIMIT $%d", order, len(args))
 	if len(f.Status) > 0 && !slices.ContainsFunc(f.Status, qgjob.JobState.Terminal) {
-		tables = func(query string) string { return strings.ReplaceAll(query, "@", "") } // history holds only what has ended
+		return s.jobs(ctx, strings.ReplaceAll(query, "@", "")+order, args...) // history holds only what has ended
 	}
-	return s.jobs(ctx, fmt.Sprintf("%s ORDER BY %s LIMIT $%d", tables(`SELECT `+jobColumns+` FROM @jobs WHERE `+strings.Join(where, " AND ")), order, len(args)), args...)
+	return s.jobs(ctx, eitherPage(query, order), args...)
 }
 
 func pageLimit(n int) int {
@@ -184,7 +184,7 @@ func (s *Store) RunsBound(ctx context.Context, org qgjob.OrgID, bound string, be
 }
 
 func (s *Store) runs(ctx context.Context, where, order string, args ...any) ([]qgjob.Run, error) {
-	rows, err := s.read.QueryContext(ctx, either(`SELECT `+runColumns+` FROM @runs `+where)+order, args...) //nolint:gosec // constants and numbered parameters only
+	rows, err := s.read.QueryContext(ctx, eitherPage(`SELECT `+runColumns+` FROM @runs `+where, order), args...) //nolint:gosec // constants and numbered parameters only
 	if err != nil {
 		return nil, unavailable(fmt.Errorf("list runs: %w", err))
 	}
@@ -306,7 +306,7 @@ func (s *Store) Attempt(ctx context.Context, id qgjob.JobID, number int) (a qgjo
 
 // Events lists a run's events behind a sequence number, in order.
 func (s *Store) Events(ctx context.Context, run qgjob.RunID, after int64, limit int) ([]qgjob.Event, error) {
-	rows, err := s.read.QueryContext(ctx, either(`SELECT seq, body FROM @events WHERE org_id = `+orgOfRun(1)+` AND run_id = $1 AND seq > $2`)+` ORDER BY seq LIMIT $3`, int64(run), after, pageLimit(limit))
+	rows, err := s.read.QueryContext(ctx, eitherPage(`SELECT seq, body FROM @events WHERE org_id = `+orgOfRun(1)+` AND run_id = $1 AND seq > $2`, ` ORDER BY seq LIMIT $3`), int64(run), after, pageLimit(limit))
 	if err != nil {
 		return nil, unavailable(fmt.Errorf("list the events of %s: %w", run, err))
 	}

@@ -1,9 +1,11 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/qualgent/qgjob"
@@ -17,10 +19,12 @@ type HeldLease struct {
 	Deadline time.Time
 }
 
+// heldQuery has no order: to get one, SQLite would walk all jobs by id.
+const heldQuery = `SELECT id, lease_id, lease_ver, started, started_at, timeout_ms FROM jobs WHERE state IN ('assigned', 'running', 'cancelling')`
+
 // Held lists every lease, for the sweep that expires those not renewed.
 func (s *Store) Held(ctx context.Context) ([]HeldLease, error) {
-	rows, err := s.read.QueryContext(ctx, `SELECT id, lease_id, lease_ver, started, started_at, timeout_ms FROM jobs
-		WHERE state IN ('assigned', 'running', 'cancelling') ORDER BY id`)
+	rows, err := s.read.QueryContext(ctx, heldQuery)
 	if err != nil {
 		return nil, unavailable(fmt.Errorf("list leases: %w", err))
 	}
@@ -37,6 +41,7 @@ func (s *Store) Held(ctx context.Context) ([]HeldLease, error) {
 		list = append(list, h)
 		return nil
 	})
+	slices.SortFunc(list, func(a, b HeldLease) int { return cmp.Compare(a.JobID, b.JobID) })
 	return list, unavailable(err)
 }
 
@@ -118,13 +123,17 @@ type Depth struct {
 	Jobs   int
 }
 
+// depthsQuery groups by expressions: to group by columns, SQLite would walk all
+// jobs in the order of an index that begins with org_id.
+const depthsQuery = `SELECT org_id, target, 'queued', SUM(waiting) FROM job_groups WHERE waiting > 0 GROUP BY org_id, target
+	UNION ALL SELECT o, target, 'delayed', COUNT(*) FROM (SELECT org_id || '' AS o, target FROM jobs WHERE state = 'queued' AND ready_at > 0) d GROUP BY o, target
+	UNION ALL SELECT o, target, state, COUNT(*) FROM (SELECT org_id || '' AS o, target, state FROM jobs WHERE state IN ('assigned', 'running', 'cancelling')) l GROUP BY o, target, state
+	ORDER BY 1, 2, 3`
+
 // Depths counts the jobs that have not ended, for the metrics. What waits is
 // read from the groups' aggregates, so that a long queue costs no scan.
 func (s *Store) Depths(ctx context.Context) ([]Depth, error) {
-	rows, err := s.read.QueryContext(ctx, `SELECT org_id, target, 'queued', SUM(waiting) FROM job_groups WHERE waiting > 0 GROUP BY org_id, target
-		UNION ALL SELECT org_id, target, 'delayed', COUNT(*) FROM jobs WHERE state = 'queued' AND ready_at > 0 GROUP BY org_id, target
-		UNION ALL SELECT org_id, target, state, COUNT(*) FROM jobs WHERE state IN ('assigned', 'running', 'cancelling') GROUP BY org_id, target, state
-		ORDER BY 1, 2, 3`)
+	rows, err := s.read.QueryContext(ctx, depthsQuery)
 	if err != nil {
 		return nil, unavailable(fmt.Errorf("count the queue: %w", err))
 	}
