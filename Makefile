@@ -9,6 +9,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 BUILD := CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X github.com/qualgent/qgjob/internal/cli.Version=$(VERSION)"
 GOTEST := go run ./script/check/gotest
 BROWSER := QGJOB_REQUIRE_BROWSER=1 QGJOB_CHROMIUM="$$(script/setup/chromium)"
+ADB := QGJOB_REQUIRE_ADB=1 QGJOB_ADB="$$(script/setup/adb)"
 POSTGRES := QGJOB_REQUIRE_POSTGRES=1 QGJOB_POSTGRES="$$(script/setup/postgres)"
 BENCH ?= .
 LINT := .bin/golangci-lint
@@ -35,13 +36,17 @@ setup: ## install what demo and test need: npm packages, a Chromium
 setup-postgres:
 	@script/setup/postgres >/dev/null
 
+.PHONY: setup-adb
+setup-adb:
+	@script/setup/adb >/dev/null
+
 .PHONY: demo
 demo: setup build ## run real tests of two app versions on this machine and show the results
 	@QGJOB_CHROMIUM="$$(script/setup/chromium)" script/demo
 
 .PHONY: test
-test: setup setup-postgres ## run all tests but the slow ones; a skipped browser or PostgreSQL test fails
-	@$(BROWSER) $(POSTGRES) $(GOTEST) -must-run '(?i)chromium|postgres' -- ./...
+test: setup setup-postgres setup-adb ## run all tests but the slow ones; a skipped browser, PostgreSQL or adb test fails
+	@$(BROWSER) $(POSTGRES) $(ADB) $(GOTEST) -must-run '(?i)chromium|postgres|no adb|aapt' -- ./...
 
 # Slow tests have Slow or Kill in their names and look at QGJOB_SLOW. Running none of them is a failure.
 .PHONY: test-slow

@@ -8,6 +8,7 @@ import (
 
 	"github.com/qualgent/qgjob"
 	"github.com/qualgent/qgjob/internal/agent/adb"
+	"github.com/qualgent/qgjob/internal/agent/device"
 )
 
 const (
@@ -19,10 +20,7 @@ const (
 
 // suits reports whether a device is one that this agent serves.
 func (c Config) suits(l adb.Listed) bool {
-	if len(c.Serials) > 0 {
-		return slices.Contains(c.Serials, l.Serial)
-	}
-	return l.Emulator() == (c.Target == qgjob.TargetEmulator)
+	return device.Suits(l, c.Target, c.Serials)
 }
 
 // member is a device with its agent. The fleet's loop owns it.

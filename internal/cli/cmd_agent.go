@@ -177,6 +177,7 @@ infrastructure, anything else is failed.`,
 	cmd.Flags().StringVar(&o.name, "name", host, "the agent's id")
 	cmd.Flags().IntVar(&o.slots, "slots", 1, "how many agents to serve, each one job at a time")
 	cmd.Flags().StringVar(&o.stateDir, "state-dir", a.stateDir(), "results not delivered yet and caches; several agents may share one")
+	cmd.AddCommand(a.doctorCmd())
 	return cmd
 }
 

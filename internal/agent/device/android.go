@@ -149,26 +149,38 @@ func labelValue(s string) string {
 	return strings.Trim(s[:min(len(s), 64)], "-")
 }
 
+// Suits reports whether a listed device is one that an agent of a target
+// serves: one of the serials when there are some, else the target's sort.
+func Suits(l adb.Listed, target qgjob.Target, serials []string) bool {
+	if len(serials) > 0 {
+		return slices.Contains(serials, l.Serial)
+	}
+	return l.Emulator() == (target == qgjob.TargetEmulator)
+}
+
 // Check waits for a device that starts, then holds it against the demands.
-func (a *Android) Check(ctx context.Context) error {
-	if err := a.awaitBoot(ctx); err != nil {
+func (a *Android) Check(ctx context.Context) error { return CheckPhone(ctx, a.phone, a.demands) }
+
+// CheckPhone is Check for a device that is not opened.
+func CheckPhone(ctx context.Context, phone *adb.Phone, demands Demands) error {
+	if err := awaitBoot(ctx, phone, demands.Boot); err != nil {
 		return err
 	}
 	var v vitals
 	var err error
-	if v.free, err = a.phone.Free(ctx); err != nil {
-		return fmt.Errorf("%s: %w", a.Serial(), err)
+	if v.free, err = phone.Free(ctx); err != nil {
+		return fmt.Errorf("%s: %w", phone.Serial(), err)
 	}
-	if v.battery, err = a.phone.Battery(ctx); err != nil {
-		return fmt.Errorf("%s: %w", a.Serial(), err)
+	if v.battery, err = phone.Battery(ctx); err != nil {
+		return fmt.Errorf("%s: %w", phone.Serial(), err)
 	}
-	if a.demands.Network {
-		if v.network, err = a.phone.Network(ctx); err != nil {
-			return fmt.Errorf("%s: %w", a.Serial(), err)
+	if demands.Network {
+		if v.network, err = phone.Network(ctx); err != nil {
+			return fmt.Errorf("%s: %w", phone.Serial(), err)
 		}
 	}
-	if why := a.demands.unmet(v); why != "" {
-		return fmt.Errorf("%s: %s", a.Serial(), why)
+	if why := demands.unmet(v); why != "" {
+		return fmt.Errorf("%s: %s", phone.Serial(), why)
 	}
 	return nil
 }
@@ -193,22 +205,21 @@ func (d Demands) unmet(v vitals) string {
 	return ""
 }
 
-func (a *Android) awaitBoot(ctx context.Context) error {
-	limit := a.demands.Boot
+func awaitBoot(ctx context.Context, phone *adb.Phone, limit time.Duration) error {
 	if limit <= 0 {
 		limit = bootTime
 	}
 	begin := time.Now()
 	for {
-		up, err := a.phone.Booted(ctx)
+		up, err := phone.Booted(ctx)
 		waited := time.Since(begin)
 		switch {
 		case err == nil && up:
 			return nil
 		case err == nil && waited >= limit:
-			return fmt.Errorf("%s has not started within %s (sys.boot_completed is not 1, or its package service is away): restart it", a.Serial(), limit)
+			return fmt.Errorf("%s has not started within %s (sys.boot_completed is not 1, or its package service is away): restart it", phone.Serial(), limit)
 		case err != nil && (!adb.Gone(err) || waited >= min(limit, awayTime)):
-			return fmt.Errorf("%s does not answer (look at its cable and at adb devices): %w", a.Serial(), err)
+			return fmt.Errorf("%s does not answer (look at its cable and at adb devices): %w", phone.Serial(), err)
 		}
 		if err := wait(ctx, bootPoll); err != nil {
 			return err
@@ -351,25 +362,27 @@ func (a *Android) inspect(b Build) (apk.Info, error) {
 	if err != nil {
 		return info, err
 	}
-	return info, a.accept(info)
+	return info, Accepts(a.Serial(), a.props, a.demands, info)
 }
 
-func (a *Android) accept(info apk.Info) error {
-	sdk, _ := strconv.Atoi(a.props["ro.build.version.sdk"]) // unknown: 0
-	abis := strings.Split(a.props["ro.product.cpu.abilist"], ",")
+// Accepts says why a device with these properties cannot take a build, as a
+// *BuildError, or nil.
+func Accepts(serial string, props map[string]string, demands Demands, info apk.Info) error {
+	sdk, _ := strconv.Atoi(props["ro.build.version.sdk"]) // unknown: 0
+	abis := strings.Split(props["ro.product.cpu.abilist"], ",")
 	fits := len(info.ABIs) == 0 || abis[0] == "" || slices.ContainsFunc(info.ABIs, func(abi string) bool { return slices.Contains(abis, abi) })
 	switch {
 	case !adb.ValidPackage(info.Package):
 		return &BuildError{fmt.Sprintf("the build's package %q is no application id", info.Package), "build the APK anew"}
-	case a.demands.Package != "" && info.Package != a.demands.Package:
-		return &BuildError{fmt.Sprintf("the build is %s, and this agent tests %s", info.Package, a.demands.Package), "upload the right APK, or change the agent's --app-package"}
+	case demands.Package != "" && info.Package != demands.Package:
+		return &BuildError{fmt.Sprintf("the build is %s, and this agent tests %s", info.Package, demands.Package), "upload the right APK, or change the agent's --app-package"}
 	case info.Split != "":
 		return &BuildError{fmt.Sprintf("the build is the split %s of %s", info.Split, info.Package), "upload a universal APK (bundletool build-apks --mode=universal)"}
 	case !fits:
-		return &BuildError{fmt.Sprintf("the build has native code for %s, and %s runs %s", strings.Join(info.ABIs, ", "), a.Serial(), strings.Join(abis, ", ")),
+		return &BuildError{fmt.Sprintf("the build has native code for %s, and %s runs %s", strings.Join(info.ABIs, ", "), serial, strings.Join(abis, ", ")),
 			"add that abi to the build, or submit with --requires abi=" + info.ABIs[0]}
 	case sdk > 0 && info.MinSDK > sdk:
-		return &BuildError{fmt.Sprintf("the build needs SDK %d, and %s has %d", info.MinSDK, a.Serial(), sdk), "lower minSdkVersion, or use a newer device"}
+		return &BuildError{fmt.Sprintf("the build needs SDK %d, and %s has %d", info.MinSDK, serial, sdk), "lower minSdkVersion, or use a newer device"}
 	}
 	return nil
 }

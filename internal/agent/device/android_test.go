@@ -159,7 +159,7 @@ func TestAndroidRefusesBuilds(t *testing.T) {
 }
 
 func TestAccept(t *testing.T) {
-	a := &Android{phone: adb.New("x").Phone("R5CT10"), props: map[string]string{"ro.build.version.sdk": "30", "ro.product.cpu.abilist": "arm64-v8a,armeabi-v7a"}}
+	props := map[string]string{"ro.build.version.sdk": "30", "ro.product.cpu.abilist": "arm64-v8a,armeabi-v7a"}
 	for _, test := range []struct {
 		info apk.Info
 		want string
@@ -170,7 +170,7 @@ func TestAccept(t *testing.T) {
 		{apk.Info{Package: "a.b", Split: "config.de"}, "split config.de"},
 		{apk.Info{Package: "a.b", ABIs: []string{"x86"}}, "--requires abi=x86"},
 	} {
-		err := a.accept(test.info)
+		err := Accepts("R5CT10", props, Demands{}, test.info)
 		if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%+v: %v, want %q", test.info, err, test.want)
 		}
