@@ -37,6 +37,8 @@ var decoders = map[string]string{
 	"internal/agent/appium readManifest":   "- the package.json of an installed package, with encoding/json alone",
 	"internal/agent/appium ready":          "- looks whether a file is there",
 	"internal/agent/device readRecord":     "FuzzRecord",
+	"internal/agent/doctor readJSON":       "FuzzReadPins",
+	"internal/agent/doctor readPins":       "FuzzReadPins",
 	"internal/agent/device unpack":         "internal/bundle FuzzUnpack",
 	"internal/agent/proc parseStatus":      "FuzzParseStatus",
 	"internal/agent/proc readSpec":         "FuzzReadSpec",

@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net"
 	"os"
@@ -232,4 +233,25 @@ func TestOutside(t *testing.T) {
 	if answers(ctx, here.Addr().String()) {
 		t.Error("a closed port answers")
 	}
+}
+
+func FuzzReadPins(f *testing.F) {
+	f.Add(`{"overrides":{"@playwright/test":"1.56.1"}}`, `{"version":"1"}`)
+	f.Add(`{"overrides":{"@playwright/test":{"x":"1"}}}`, `[]`)
+	f.Add(`{"overrides":[]}`, `{"version":1}`)
+	f.Add(`{"overrides":null}`, ``)
+	f.Fuzz(func(t *testing.T, project, installed string) {
+		dir := t.TempDir()
+		at := filepath.Join(dir, "node_modules", "x", "package.json")
+		if err := errors.Join(os.MkdirAll(filepath.Dir(at), 0o700), os.WriteFile(at, []byte(installed), 0o600),
+			os.WriteFile(filepath.Join(dir, "package.json"), []byte(project), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		if p := readPins(dir); p.Lock || p.Override != "" && !json.Valid([]byte(project)) {
+			t.Errorf("pins out of nothing: %+v of %q", p, project)
+		}
+		if v := packageVersion(dir, "x"); v != "" && !json.Valid([]byte(installed)) {
+			t.Errorf("a version out of nothing: %q of %q", v, installed)
+		}
+	})
 }
