@@ -54,6 +54,7 @@ of token may do stands in docs/security.md.`,
 	f.StringVar(&o.tokenFile, "token-file", "", "file with the server's own token, which may do everything (else QGJOB_SERVER_TOKEN)")
 	f.StringVar(&o.blobs, "blobs", "", "where builds, bundles and artifacts are kept: a folder, or s3://BUCKET/PREFIX?endpoint=URL with the keys in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (default: in --data-dir)")
 	o.telling.add(cmd)
+	f.StringVar(&o.oidcConfig, "oidc-config", "", "YAML file with the GitHub repositories whose id-tokens are taken, and for which org (docs/security.md)")
 	f.BoolVar(&o.insecure, "insecure", false, "listen off loopback without TLS or token")
 	f.DurationVar(&o.historyAfter, "history-after", server.DefaultHistoryAfter, "how long after its end a run moves into history; servers of the version before must be replaced within so long")
 	f.DurationVar(&o.keepHistory, "keep-history", 0, "how long after its end a run is deleted with its logs; 0: never")

@@ -19,6 +19,7 @@ import (
 	"github.com/qualgent/qgjob"
 	"github.com/qualgent/qgjob/internal/blob"
 	"github.com/qualgent/qgjob/internal/server"
+	"github.com/qualgent/qgjob/internal/server/oidc"
 	"github.com/qualgent/qgjob/internal/store"
 )
 
@@ -30,6 +31,7 @@ type serverOptions struct {
 	leaseTTL                   time.Duration
 	historyAfter, keepHistory  time.Duration // 0: the default, and for ever
 	tlsCert, tlsKey, tokenFile string
+	oidcConfig                 string
 	insecure                   bool
 	ha                         bool // nothing is acknowledged before a standby has it
 	localOnly                  bool // the command has no flags for more
@@ -109,6 +111,22 @@ func (o *serverOptions) token(a *app) (string, error) {
 	return checkToken(o.tokenFile, token)
 }
 
+// trusted reads whose id-tokens are taken; nil without --oidc-config.
+func (o *serverOptions) trusted(a *app) (*oidc.Verifier, error) {
+	if o.oidcConfig == "" {
+		return nil, nil
+	}
+	text, err := readSmall(a.path(o.oidcConfig))
+	if err != nil {
+		return nil, usage("oidc-config", "%v", err)
+	}
+	config, err := oidc.ReadConfig(text)
+	if err != nil {
+		return nil, err
+	}
+	return oidc.New(*config, nil)
+}
+
 func checkToken(where, token string) (string, error) {
 	if token == "" {
 		return "", nil
@@ -174,7 +192,11 @@ func (a *app) openServer(ctx context.Context, o *serverOptions, log *slog.Logger
 	if err != nil {
 		return nil, err
 	}
-	r.server, err = server.New(server.Config{Store: r.store, Hub: hub, Blobs: blobs, Token: root, Inner: r.token, Telling: telling, Version: Version, Log: log,
+	trusted, err := o.trusted(a)
+	if err != nil {
+		return nil, err
+	}
+	r.server, err = server.New(server.Config{OIDC: trusted, Store: r.store, Hub: hub, Blobs: blobs, Token: root, Inner: r.token, Telling: telling, Version: Version, Log: log,
 		HistoryAfter: o.historyAfter, KeepHistory: o.keepHistory})
 	if err != nil {
 		return nil, err

@@ -153,7 +153,7 @@ func same(got, want string) bool {
 // started with one or trusts CI's id-tokens, or its database has had a token.
 // That stays so when the last token has expired.
 func (s *Server) AsksForTokens(ctx context.Context) (bool, error) {
-	if s.Token != "" {
+	if s.Token != "" || s.OIDC != nil {
 		return true, nil
 	}
 	return s.tokens.any(ctx)

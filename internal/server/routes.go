@@ -50,7 +50,7 @@ const (
 func (s *Server) routes() []route {
 	var all []route
 	for _, some := range [][]route{
-		s.runRoutes(), s.jobRoutes(), s.scheduleRoutes(), s.appRoutes(), s.orgRoutes(), s.webhookRoutes(), s.tokenRoutes(), s.agentRoutes(), s.leaseRoutes(),
+		s.runRoutes(), s.jobRoutes(), s.scheduleRoutes(), s.appRoutes(), s.orgRoutes(), s.webhookRoutes(), s.tokenRoutes(), s.oidcRoutes(), s.agentRoutes(), s.leaseRoutes(),
 		s.seedRoutes(), s.streamRoutes(), s.blobRoutes(), s.resultRoutes(),
 		s.healthRoutes(), s.metricsRoutes(), s.docsRoutes(), s.openapiRoutes(),
 	} {

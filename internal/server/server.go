@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/qualgent/qgjob/internal/lease"
+	"github.com/qualgent/qgjob/internal/server/oidc"
 	"github.com/qualgent/qgjob/internal/store"
 )
 
@@ -19,8 +20,9 @@ type Config struct {
 	Store   *store.Store // opened with Options.Notify = Hub.Notify
 	Hub     *Hub
 	Blobs   Blobs
-	Token   string // the server's own, which may do everything; empty: tokens are asked for once the store has one
-	Inner   string // another such, for agents in the server's own process; it does not make the server ask for tokens
+	Token   string         // the server's own, which may do everything; empty: tokens are asked for once the store has one
+	Inner   string         // another such, for agents in the server's own process; it does not make the server ask for tokens
+	OIDC    *oidc.Verifier // nil: no id-token of CI is taken
 	Version string
 	Telling Telling
 	// HistoryAfter is how long after its end a run moves into history; 0 takes

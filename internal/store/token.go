@@ -214,7 +214,7 @@ func (s *Store) GiveCIToken(ctx context.Context, jti qgjob.Sum, until time.Time,
 		if found, err := t.queryRow(`SELECT 1 FROM id_tokens WHERE jti = $1`, []any{string(jti)}, &used); err != nil {
 			return err
 		} else if found {
-			return &qgjob.Error{Kind: qgjob.KindDenied, Code: qgjob.CodeUnauthenticated, Message: "the id-token was used before"}
+			return &qgjob.Error{Kind: qgjob.KindDenied, Code: qgjob.CodeUnauthenticated, Message: "the id-token was used before", Hint: "ask GitHub for a fresh one: each is good for one token"}
 		}
 		if _, err := t.exec(`INSERT INTO id_tokens (jti, expires_at) VALUES ($1, $2)`, string(jti), ms(until)); err != nil {
 			return err
