@@ -16,16 +16,17 @@ const (
 
 // recount compares the groups' aggregates with their jobs, a few groups at a
 // time, and counts what has drifted. It must count nothing, ever: the
-// aggregates change in the transactions of the jobs.
+// aggregates change in the transactions of the jobs. It rests between steps: a
+// queue of a million jobs is counted beside the claims, not before them.
 func (s *Server) recount() loop {
 	return loop{"recount groups", recountEvery, func(ctx context.Context) error {
-		for next := qgjob.GroupID(0); ; {
+		next := qgjob.GroupID(0)
+		_, err := untilDone(ctx, func() (int, bool, error) {
 			drifted, after, err := s.Store.Recount(ctx, next, recountStep)
 			s.metrics.drift.Add(float64(drifted))
-			if err != nil || after == 0 {
-				return err
-			}
 			next = after
-		}
+			return drifted, after != 0, err
+		})
+		return err
 	}}
 }
