@@ -47,7 +47,7 @@ type Claims struct {
 }
 
 // Run names the CI run: repository_id/run_id/run_attempt.
-func (c *Claims) Run() string { return c.RepositoryID + "/" + c.RunID + "/" + c.RunAttempt }
+func (k *Claims) Run() string { return k.RepositoryID + "/" + k.RunID + "/" + k.RunAttempt }
 
 // header is all that a token's header may hold; x5t is GitHub's and is not
 // looked at. Whatever would name another key, or change the rules, is unknown
