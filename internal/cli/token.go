@@ -40,8 +40,7 @@ func (a *app) tokenCreateCmd() *cobra.Command {
 		Use:   "create",
 		Short: "Make a token and print it, this once",
 		Long: `Make a token and print it to stdout, this once: nobody can show it again. Give
-it to its user in QGJOB_TOKEN or in a file named by QGJOB_TOKEN_FILE, never in
-an argument: every user of a machine can read those.`,
+it to its user in QGJOB_TOKEN, never in an argument: every user of a machine can read those.`,
 		Example: `  qgjob token create --kind=submit --org-id=qualgent --name=CI
   qgjob token create --kind=agent-join --org-id=qualgent --agent=mac-7 --ttl=1h`,
 		Args: cobra.NoArgs,

@@ -133,7 +133,7 @@ func usable(k qgjob.Token, now time.Time) error {
 		return e
 	case !now.Before(k.ExpiresAt):
 		if k.Kind == qgjob.TokenCI {
-			again = "exchange a new id-token of the CI run; qgjob does so by itself where ACTIONS_ID_TOKEN_REQUEST_URL is set"
+			again = "exchange a new id-token of the CI run"
 		}
 		e := unauthenticated(fmt.Sprintf("the token %s expired at %s", k.TokenID, k.ExpiresAt.Format(time.RFC3339)), again)
 		e.Code = qgjob.CodeTokenExpired
