@@ -13,6 +13,8 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -38,6 +40,8 @@ type Config struct {
 	ADB              *adb.Client       // the server of DeviceADB; nil: the one that the environment names
 	ADBProgram       string            // starts that server when it is away; empty: adb
 	Serials          []string          // of DeviceADB: only these devices, whatever they are; empty: all of the target
+	AVDs             []string          // emulators of DeviceADB to run for as long as the agent runs
+	EmulatorProgram  string            // starts them; empty: the SDK's emulator
 	Demands          device.Demands    // what a device of DeviceADB must offer before it gets a job
 	Quarantine       int               // of DeviceADB: jobs in a row that a device may break; 0 is 3, below 0 any number
 	Runner           string            // "playwright", "appwright" or "exec"
@@ -62,8 +66,12 @@ type Config struct {
 
 	unplugGrace time.Duration // before a device that is away counts as unplugged; 0 is 10 s
 	canaryPause time.Duration // before the first canary of a quarantine; 0 is 30 s
+	avdPause    time.Duration // before an emulator that ended by itself is started again; 0 is 5 s
 	retryPause  time.Duration // between two tries after answers that only time will change; 0 is half of retryCeiling
 }
+
+// avdName is what avdmanager takes for the name of an AVD.
+var avdName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$`)
 
 // The sorts of device.
 const (
@@ -119,6 +127,10 @@ func (c Config) checkDevice() error {
 		return qgjob.Invalid("slots", "slots must not be given with devices: each device is one agent")
 	case c.Device != DeviceADB && len(c.Serials) > 0:
 		return qgjob.Invalid("serial", "serial chooses devices of an adb server: add --device=adb")
+	case len(c.AVDs) > 0 && (c.Device != DeviceADB || c.Target != qgjob.TargetEmulator):
+		return qgjob.Invalid("avd", "avd starts emulators: add --target=emulator --device=adb")
+	case slices.ContainsFunc(c.AVDs, func(name string) bool { return !avdName.MatchString(name) }):
+		return qgjob.Invalid("avd", fmt.Sprintf("avd wants names as emulator -list-avds gives them, not %q", c.AVDs))
 	case c.Demands.Package != "" && !adb.ValidPackage(c.Demands.Package):
 		return qgjob.Invalid("app-package", fmt.Sprintf("app-package %q is no application id, such as com.example.app", c.Demands.Package))
 	}
@@ -230,6 +242,9 @@ func newHost(c Config) (*host, error) {
 	}
 	if c.unplugGrace == 0 {
 		c.unplugGrace = unplugGrace
+	}
+	if c.avdPause == 0 {
+		c.avdPause = avdAgain
 	}
 	if c.canaryPause == 0 {
 		c.canaryPause = canaryPause

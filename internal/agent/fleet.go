@@ -105,6 +105,11 @@ type memberEnd struct {
 // serveFleet gives each device of the adb server an agent for as long as it is
 // plugged in, until the host claims no more and the last agent has left.
 func (h *host) serveFleet() error {
+	stopAVDs, err := h.startAVDs()
+	if err != nil {
+		return err
+	}
+	defer stopAVDs()
 	f := &fleet{host: h, members: map[string]*member{}, states: map[string]string{}, ended: make(chan memberEnd)}
 	watching, stop := context.WithCancel(h.claims)
 	defer stop()

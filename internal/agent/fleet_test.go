@@ -386,6 +386,7 @@ func TestDeviceConfig(t *testing.T) {
 		"target":      func(c *Config) { c.Device, c.Target = DeviceADB, qgjob.TargetBrowser },
 		"slots":       func(c *Config) { c.Device, c.Slots = DeviceADB, 2 },
 		"serial":      func(c *Config) { c.Serials = []string{"a"} },
+		"avd":         func(c *Config) { c.AVDs = []string{"pixel"} },
 		"app-package": func(c *Config) { c.Demands.Package = "demo" },
 		"name": func(c *Config) {
 			c.Device, c.Name, c.Serials = DeviceADB, strings.Repeat("n", 120), []string{"emulator-5554"}

@@ -24,6 +24,8 @@ func TestMain(m *testing.M) {
 	proc.MaybeInit()
 	if len(os.Args) > 1 {
 		switch os.Args[1] {
+		case "-avd":
+			os.Exit(fakeEmulator(os.Args[1:]))
 		case "test-program":
 			os.Exit(testProgram(os.Args[2:]))
 		case "agent-process":

@@ -26,7 +26,7 @@ type agentOptions struct {
 	appium, appiumDriver       string
 	labels, passEnv, argv      []string
 	device, appPackage         string
-	serials                    []string
+	serials, avds              []string
 	freeMB, battery, broken    int
 	network                    bool
 	slots                      int
@@ -47,6 +47,7 @@ func (o *agentOptions) add(cmd *cobra.Command) {
 	f.StringVar(&o.baseURL, "base-url", "", "BASE_URL of browser tests whose app version has no uploaded build")
 	f.StringVar(&o.device, "device", "", "adb (one agent for each Android device) or own; adb for the appwright runner, else own")
 	f.StringArrayVar(&o.serials, "serial", nil, "only this Android device; may be repeated")
+	f.StringArrayVar(&o.avds, "avd", nil, "start the emulator of this AVD and stop it with the agent; may be repeated")
 	f.StringVar(&o.appPackage, "app-package", "", "take only builds of this application id")
 	f.IntVar(&o.freeMB, "min-free-mb", int(device.DefaultDemands.FreeBytes>>20), "storage that an Android device must have free")
 	f.IntVar(&o.battery, "min-battery", device.DefaultDemands.Battery, "percent that an Android device without power must have")
@@ -135,7 +136,7 @@ func (o *agentOptions) config(a *app) (agent.Config, error) {
 		return agent.Config{}, usage("min-battery", "--min-free-mb must be 0 or more, --min-battery 0 to 100, --quarantine-after 1 or more, or -1")
 	}
 	return agent.Config{
-		Device: o.device, Serials: o.serials, Quarantine: o.broken,
+		Device: o.device, Serials: o.serials, AVDs: o.avds, Quarantine: o.broken,
 		Demands: device.Demands{FreeBytes: int64(o.freeMB) << 20, Battery: o.battery, Network: o.network, Package: o.appPackage},
 		Name:    o.name, Slots: o.slots, Target: qgjob.Target(o.target), Runner: runner, ExecArgv: o.argv, Labels: labels,
 		StateDir: a.path(o.stateDir), ProjectDir: a.path(o.project), PlaywrightConfig: o.playwrightConfig, BaseURL: o.baseURL,

@@ -200,7 +200,7 @@ func checkListed(f Facts) []Finding {
 	if ready == 0 {
 		fix := "plug a phone in and allow USB debugging; look at adb devices"
 		if f.Target == qgjob.TargetEmulator {
-			fix = "start one: emulator -avd NAME"
+			fix = "start one: emulator -avd NAME, or qgjob agent --avd=NAME"
 		}
 		out = append(out, fail("device", fmt.Sprintf("there is no usable device of target %s", f.Target), fix)...)
 	}
