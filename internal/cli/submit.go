@@ -117,11 +117,20 @@ func (o *submitOptions) request() (qgjob.SubmitRequest, qgjob.JobSpec, error) {
 	req := qgjob.SubmitRequest{OrgID: qgjob.OrgID(o.org), Labels: labels}
 	spec := qgjob.JobSpec{
 		AppVersionID: qgjob.AppVersionID(o.version), Target: qgjob.Target(o.target), Priority: priority,
-		Requires: requires, Retries: o.retries, Reset: qgjob.Reset(o.reset), TimeoutS: int64((o.timeout + time.Second - 1) / time.Second),
+		Requires: requires, Retries: o.retries, Reset: o.askedReset(), TimeoutS: int64((o.timeout + time.Second - 1) / time.Second),
 	}
 	probe := spec
 	probe.TestPath = "any" // the paths are checked when they are known
 	return req, spec, qgjob.SubmitRequest{OrgID: req.OrgID, Labels: labels, Jobs: []qgjob.JobSpec{probe}}.Check()
+}
+
+// askedReset is empty for the default: a server of the version before knows no
+// reset and refuses what it does not know.
+func (o *submitOptions) askedReset() qgjob.Reset {
+	if r := qgjob.Reset(o.reset); r != qgjob.DefaultReset {
+		return r
+	}
+	return ""
 }
 
 func (a *app) runSubmit(ctx context.Context, o *submitOptions) error {
