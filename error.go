@@ -38,6 +38,7 @@ const (
 	CodeOtherOrg        = "other_org"        // the token is of another org than the one that the request names
 	CodeUnreachable     = "unreachable"      // no answer from the server at the address tried
 	CodeTooLarge        = "too_large"        // over a limit that the message names
+	CodeNotStarted      = "not_started"      // a result for a lease that was never started
 	CodeFailover        = "failover"         // the database failed over: no claims and starts for Error.RetryAfter
 )
 

@@ -181,6 +181,7 @@ func (c Config) idOf(serial string) qgjob.AgentID {
 // host is one agent process.
 type host struct {
 	Config
+	reigns    *reigns
 	runner    runner.Runner
 	appwright *appwright // with that runner
 	cache     *cache
@@ -265,7 +266,9 @@ func newHost(c Config) (*host, error) {
 	if err != nil {
 		return nil, fmt.Errorf("state-dir: %w", err)
 	}
-	h := &host{Config: c, cache: cached, env: runner.Env(os.Environ(), c.PassEnv)}
+	heard := newReigns()
+	c.Server = c.Server.WithReign(heard.hear)
+	h := &host{Config: c, reigns: heard, cache: cached, env: runner.Env(os.Environ(), c.PassEnv)}
 	h.warn = proc.Once(func(text string) { c.Log.Warn(text) })
 	if c.Device == DeviceADB && c.ADB == nil {
 		if h.ADB, err = adb.FromEnv(os.Getenv); err != nil {

@@ -96,6 +96,10 @@ func (s *slot) complete(ctx context.Context, e spooled, incarnation int64, wantN
 			return s.server.Complete(ctx, e.LeaseID, req)
 		})
 	}
+	if qgjob.CodeOf(err) == qgjob.CodeNotStarted {
+		req.Next = nil
+		res, err = s.deliver(ctx, e.LeaseID, req)
+	}
 	if err != nil && qgjob.KindOf(err) == qgjob.KindInvalid && len(req.Tests) > 0 {
 		s.log.Error("the server refuses the details of a result; the verdict is sent without them", "job", e.JobID.String(), "error", err)
 		req.Tests, req.Digest = nil, digest(req.Digest)
@@ -143,7 +147,11 @@ func (s *slot) settle(e spooled, err error) error {
 	default:
 		return err
 	}
-	if err := s.spool.remove(e.LeaseID); err != nil {
+	forget := s.spool.remove
+	if name, _ := s.host.reigns.now(); err == nil && name != "" {
+		forget = s.spool.keep // a failover may lose it over there
+	}
+	if err := forget(e.LeaseID); err != nil {
 		return fmt.Errorf("forget a delivered result: %w", err)
 	}
 	s.removeWork(e.LeaseID)

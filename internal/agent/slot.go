@@ -121,6 +121,7 @@ func (s *slot) serve() error {
 	renewing, renewed := context.WithCancel(context.WithoutCancel(s.ctx))
 	var renewals sync.WaitGroup
 	renewals.Go(func() { s.renewLoop(renewing) })
+	renewals.Go(func() { s.offerAgainLoop(renewing) })
 	err := s.claimLoop(claims)
 	renewed()
 	renewals.Wait()

@@ -22,8 +22,9 @@ const spoolKeep = 7 * 24 * time.Hour
 // spool keeps finished results until the server has them. A result in it
 // survives the agent, however it ends.
 type spool struct {
-	dir string
-	log *slog.Logger
+	dir   string
+	log   *slog.Logger
+	since int // results kept since the last look at how many there are; the claim loop's
 }
 
 // spooled is a finished attempt.
@@ -36,7 +37,7 @@ type spooled struct {
 }
 
 func openSpool(dir string, log *slog.Logger) (*spool, error) {
-	return &spool{dir: dir, log: log}, os.MkdirAll(filepath.Join(dir, "damaged"), 0o700)
+	return &spool{dir: dir, log: log}, errors.Join(os.MkdirAll(filepath.Join(dir, "damaged"), 0o700), os.MkdirAll(filepath.Join(dir, "kept"), 0o700))
 }
 
 // put makes a result safe. It must come before the result is offered.

@@ -342,6 +342,13 @@ func (f *fake) patch(w http.ResponseWriter, r *http.Request) {
 func (f *fake) stream(w http.ResponseWriter, r *http.Request) {
 	id, _ := qgjob.ParseRunID(r.PathValue("id"))
 	last, _ := strconv.ParseInt(r.Header.Get("Last-Event-ID"), 10, 64)
+	f.mu.Lock()
+	known := f.runs[id] != nil
+	f.mu.Unlock()
+	if !known {
+		problem(w, 404, qgjob.KindNotFound, "", id.String()+" is not known")
+		return
+	}
 	w.Header().Set("Content-Type", "text/event-stream")
 	for {
 		f.mu.Lock()

@@ -238,5 +238,5 @@ func (a *app) submitAndWait(ctx context.Context, c *client.Client, wait, asJSON 
 		return nil
 	}
 	o.cancels, o.json = true, asJSON
-	return a.wait(ctx, c, subject{run: got.RunID}, o)
+	return a.waitForRun(ctx, c, got.RunID, o, submit)
 }

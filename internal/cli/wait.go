@@ -103,6 +103,9 @@ func (a *app) wait(ctx context.Context, c *client.Client, s subject, o waitOptio
 	signals := a.stops.take()
 	w := &watcher{app: a, client: c, opts: o, state: newProgress(run, s.job), signals: signals}
 	end, err := w.watch(ctx)
+	if qgjob.KindOf(err) == qgjob.KindNotFound { // it was there when the wait began
+		return vanished(s)
+	}
 	if err != nil {
 		if qgjob.KindOf(err) == qgjob.KindUnavailable {
 			a.note("%v may still be running; come back with: qgjob wait %v", s, s)

@@ -183,6 +183,8 @@ func (w *watcher) poll(ctx context.Context) {
 			}
 		} else if r, err := c.Run(ctx, w.state.run); err == nil && r.Conclusion != "" {
 			w.send(ctx, news{over: true})
+		} else if qgjob.KindOf(err) == qgjob.KindNotFound {
+			w.send(ctx, news{err: err})
 		}
 	}
 }

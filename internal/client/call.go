@@ -82,6 +82,9 @@ func (c *Client) open(ctx context.Context, what call) (*http.Response, *failure)
 		stop()
 		return nil, c.unreached(err)
 	}
+	if name := res.Header.Get(qgjob.ReignHeader); c.reign != nil && name != "" {
+		c.reign(name)
+	}
 	res.Body = &body{ReadCloser: res.Body, timer: timer, idle: idle, cancel: cancel, ctx: inner}
 	if res.StatusCode < 200 || res.StatusCode > 299 {
 		defer res.Body.Close()

@@ -44,6 +44,7 @@ type Client struct {
 	agent string
 	http  *http.Client
 	retry Retry
+	reign func(string) // told what answers name; nil: nobody
 }
 
 // New returns a client of the server at base, an http or https URL that may
@@ -95,6 +96,14 @@ func (c *Client) Base() string { return c.here().base }
 func (c *Client) With(r Retry) *Client {
 	other := *c
 	other.retry = r
+	return &other
+}
+
+// WithReign returns the same client, which tells heard the reign that an answer
+// names (qgjob.ReignHeader), refusals included. heard must not block.
+func (c *Client) WithReign(heard func(name string)) *Client {
+	other := *c
+	other.reign = heard
 	return &other
 }
 

@@ -43,7 +43,7 @@ func Complete(j Job, a Attempt, r Result, now time.Time, jitter float64) (Change
 	case j.State == qgjob.Assigned && (r.Outcome == qgjob.OutcomeInterrupted || r.Outcome == qgjob.OutcomeCancelled):
 		return Release(j, a.LeaseID, qgjob.ReasonAgentReturned, now)
 	case j.State == qgjob.Assigned:
-		e := qgjob.Conflict("", "lease %s was never started", a.LeaseID)
+		e := qgjob.Conflict(qgjob.CodeNotStarted, "lease %s was never started", a.LeaseID)
 		e.Hint = "start it before completing it"
 		return Change{}, e
 	case j.State == qgjob.Queued:

@@ -176,7 +176,7 @@ var attemptTests = []test{
 		w.submit(jobs("v1", 1)...)
 		o := w.take("a1")
 		_, err := w.s.Complete(w.ctx, o.LeaseID, w.result(o, qgjob.OutcomePassed))
-		w.refused(err, qgjob.KindConflict, "", "never started")
+		w.refused(err, qgjob.KindConflict, qgjob.CodeNotStarted, "never started")
 		w.state(1, qgjob.Assigned, "")
 		w.equal("given back", w.complete(o, qgjob.OutcomeInterrupted), qgjob.Queued)
 		w.equal("outcome", w.attempts(1)[0].Outcome, qgjob.OutcomeReleased)
