@@ -36,10 +36,11 @@ class StubDriver extends BaseDriver {
   async createSession(...args) {
     const [id, caps] = await super.createSession(...args);
     this.asked = caps;
-    // A test's order: the next session is not made.
+    // A test's order: the device that is asked first makes no sessions. (One refusal is not enough: WebDriver asks again.)
     const order = path.join(folder, 'refuse');
-    if (fs.existsSync(order)) {
-      fs.rmSync(order);
+    const refuses = fs.existsSync(order) ? fs.readFileSync(order, 'utf8') || caps.udid : '';
+    if (refuses === caps.udid) {
+      fs.writeFileSync(order, caps.udid);
       note({ event: 'refused', udid: caps.udid });
       await super.deleteSession(id);
       throw new Error('The instrumentation process cannot be initialized within 30000ms timeout');
