@@ -50,7 +50,17 @@ func (t *tx) app(org qgjob.OrgID, version qgjob.AppVersionID, build qgjob.Sum) (
 		return nil, nil
 	}
 	a := &qgjob.App{OrgID: org, AppVersionID: version, SHA256: build}
-	_, err := t.queryRow(`SELECT size, file_name FROM builds WHERE sha256 = $1`, []any{string(build)}, &a.Size, &a.FileName)
+	if known, ok := t.m.builds[build]; ok {
+		a.Size, a.FileName = known.Size, known.FileName
+		return a, nil
+	}
+	found, err := t.queryRow(`SELECT size, file_name FROM builds WHERE sha256 = $1`, []any{string(build)}, &a.Size, &a.FileName)
+	if found && err == nil {
+		if len(t.m.builds) > learntLimit {
+			clear(t.m.builds)
+		}
+		t.m.builds[build] = *a
+	}
 	return a, err
 }
 

@@ -32,7 +32,7 @@ var movedTables = []movedTable{runsTable, jobsTable, attemptsTable, eventsTable,
 
 var (
 	runsTable = movedTable{"runs", "id", runColumns}
-	jobsTable = movedTable{"jobs", "id", jobColumns + ", rank"}
+	jobsTable = movedTable{"jobs", "id", jobColumns}
 	// The rest has no reader of whole rows.
 	attemptsTable = movedTable{"attempts", "lease_id", `lease_id, org_id, job_id, number, agent_id, incarnation, offered_at, started_at, ended_at, outcome, reason,
 		message, exit_code, digest, refused, install, install_ms, test_ms, log_bytes, log_kept, tests`}
@@ -75,6 +75,8 @@ func (s *Store) sweepEnded(ctx context.Context, side string, before time.Time) (
 		err = s.update(ctx, func(t *tx) (err error) {
 			w := walk{t: t, side: side, org: org}
 			runs, err = w.step(ended)
+			clear(t.known.leases) // they may be elsewhere now
+			clear(t.known.jobs)
 			return err
 		})
 		return runs, true, err

@@ -12,7 +12,7 @@ import (
 // Start gives an agent leave to begin an attempt, or says to cancel it. A
 // lease that is not the job's current one is refused with code stale_lease.
 func (s *Store) Start(ctx context.Context, id qgjob.LeaseID, req qgjob.StartRequest) (answer qgjob.LeaseAnswer, err error) {
-	err = s.update(ctx, func(t *tx) error {
+	err = s.updateKnown(ctx, hint{leases: []qgjob.LeaseID{id}}, func(t *tx) error {
 		a, err := t.agent(req.AgentID, req.Incarnation)
 		if err != nil {
 			return err
@@ -42,7 +42,7 @@ func (s *Store) Start(ctx context.Context, id qgjob.LeaseID, req qgjob.StartRequ
 // Renew keeps an agent and its leases alive. Offers that the agent does not
 // name are released: it never got them.
 func (s *Store) Renew(ctx context.Context, id qgjob.AgentID, req qgjob.RenewRequest) (resp qgjob.RenewResponse, err error) {
-	err = s.update(ctx, func(t *tx) error {
+	err = s.updateKnown(ctx, hint{leases: req.Leases}, func(t *tx) error {
 		a, err := t.agent(id, req.Incarnation)
 		if err != nil {
 			return err
@@ -80,12 +80,13 @@ func (t *tx) renew(id qgjob.LeaseID) (qgjob.LeaseAnswer, error) {
 	if err != nil {
 		return "", err
 	}
-	before := j.LeaseVer
-	var answer qgjob.LeaseAnswer
-	if j.Job, answer = lease.Renew(j.Job, id); answer == qgjob.LeaseStale {
-		return answer, nil
+	renewed, answer := lease.Renew(j.Job, id)
+	if answer != qgjob.LeaseStale {
+		was := j.Job
+		j.Job = renewed
+		t.save(j, was)
 	}
-	return answer, t.writeOne("renew "+j.id.String(), `UPDATE jobs SET lease_ver = $1 WHERE id = $2 AND lease_id = $3 AND lease_ver = $4`, j.LeaseVer, int64(j.id), string(id), before)
+	return answer, nil
 }
 
 // releaseUnknown gives back an offer that its agent does not know of. What
@@ -107,14 +108,18 @@ func (t *tx) releaseUnknown(id qgjob.LeaseID) error {
 // its attempt and refused with code stale_lease; the job is untouched.
 func (s *Store) Complete(ctx context.Context, id qgjob.LeaseID, req qgjob.CompleteRequest) (resp qgjob.CompleteResponse, err error) {
 	var stale error
-	err = s.update(ctx, func(t *tx) error {
+	h := hint{leases: []qgjob.LeaseID{id}}
+	if req.Next != nil {
+		h.claims = max(1, req.Next.Max)
+	}
+	err = s.updateKnown(ctx, h, func(t *tx) error {
 		stale, resp = nil, qgjob.CompleteResponse{}
 		j, a, err := t.leased(id)
 		if err != nil {
 			return err
 		}
 		r := lease.Result{Outcome: req.Outcome, Reason: req.Reason, Message: req.Message, Digest: req.Digest}
-		c, err := lease.Complete(j.Job, a, r, t.now, rand.Float64()) //nolint:gosec // spreads retries, nothing to guess
+		c, err := lease.Complete(j.Job, *a, r, t.now, rand.Float64()) //nolint:gosec // spreads retries, nothing to guess
 		if qgjob.CodeOf(err) == qgjob.CodeStaleLease {
 			stale = err
 			return t.write("keep a refused result", `UPDATE `+j.side+`attempts SET refused = $1 WHERE lease_id = $2`, string(req.Outcome)+" "+req.Digest, string(id))
@@ -181,8 +186,16 @@ func (t *tx) countInstall(j *jobRow, req *qgjob.CompleteRequest) error {
 		}
 		t.saveAgent(a)
 	}
-	return t.write("count an install into "+j.run.String(), `UPDATE runs SET installs = installs + $1, avoided = avoided + $2, install_ms = install_ms + $3 WHERE id = $4`,
-		done, avoided, req.InstallMS, int64(j.run))
+	c, err := t.runOf(j)
+	if err != nil {
+		return err
+	}
+	t.writes++
+	c.changed = true
+	c.installs += done
+	c.avoided += avoided
+	c.installMS += req.InstallMS
+	return nil
 }
 
 // CancelJob asks a job to stop; see lease.Cancel.

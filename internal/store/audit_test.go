@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
+	"strings"
 
 	"github.com/qualgent/qgjob"
 	"github.com/qualgent/qgjob/internal/schedule"
@@ -16,7 +18,7 @@ import (
 // mirror that is not the one a restart would read.
 func (s *Store) Audit(ctx context.Context) error {
 	return s.update(ctx, func(t *tx) error {
-		return errors.Join(t.auditGroups(), t.auditRows(), t.auditMirror())
+		return errors.Join(t.auditGroups(), t.auditRows(), t.auditMirror(), t.auditFronts())
 	})
 }
 
@@ -146,4 +148,33 @@ func scheduledView(m *mirror, id qgjob.AgentID) string {
 		a.Installed.Version = "none"
 	}
 	return fmt.Sprintf("%+v", a)
+}
+
+// auditFronts compares what the mirror remembers of the queues with the queues.
+func (t *tx) auditFronts() error {
+	for id, f := range t.m.fronts {
+		var have, want []string // whole rows
+		behind := map[qgjob.RunID]bool{}
+		for _, j := range f.jobs {
+			have = append(have, fmt.Sprint((&savedJob{j, j.Job}).row()))
+		}
+		if err := t.each(`SELECT `+jobColumns+` FROM jobs WHERE group_id = $1 AND state = 'queued' AND ready_at = 0`+groupOrder, []any{int64(id)}, func(row scanner) error {
+			j, err := scanJob(row)
+			if want = append(want, fmt.Sprint((&savedJob{j, j.Job}).row())); len(want) > len(have) {
+				behind[j.run] = true
+			}
+			return err
+		}); err != nil {
+			return err
+		}
+		if len(have) > len(want) || !slices.Equal(have, want[:len(have)]) || (f.whole && len(have) < len(want)) {
+			return fmt.Errorf("front of %s (whole: %t) is\n%s; its queue is\n%s", id, f.whole, strings.Join(have, "\n"), strings.Join(want, "\n"))
+		}
+		for run, more := range f.more {
+			if !f.whole && more != behind[run] {
+				return fmt.Errorf("front of %s says that jobs of %s wait behind it: %t", id, run, more)
+			}
+		}
+	}
+	return nil
 }

@@ -17,7 +17,7 @@ import (
 // now. The same claim id again gets the same offers.
 func (s *Store) Claim(ctx context.Context, agent qgjob.AgentID, req qgjob.ClaimRequest) (resp qgjob.ClaimResponse, err error) {
 	var frozen error
-	err = s.update(ctx, func(t *tx) error {
+	err = s.updateKnown(ctx, hint{claims: max(1, req.Max)}, func(t *tx) error {
 		frozen = nil
 		resp, err = t.claim(agent, req)
 		if qgjob.CodeOf(err) == qgjob.CodeFailover { // the agent was heard of all the same
@@ -82,7 +82,9 @@ func (t *tx) repeatClaim(id qgjob.AgentID, claim string) ([]qgjob.Offer, error) 
 	err := t.each(`SELECT `+jobColumns+` FROM jobs WHERE agent_id = $1 AND state IN ('assigned', 'running', 'cancelling') ORDER BY lease_no, id`,
 		[]any{string(id)}, func(rows scanner) error {
 			j, err := scanJob(rows)
-			jobs = append(jobs, j)
+			if err == nil {
+				jobs = append(jobs, t.know(j))
+			}
 			return err
 		})
 	if err != nil {
@@ -169,29 +171,6 @@ func (t *tx) pick(a *agentRow, now float64) schedule.Choice {
 	return c
 }
 
-// head reads the job of a group that goes first for an agent. Jobs that this
-// agent had better not take come last, and only if nobody else could.
-func (t *tx) head(id qgjob.GroupID, a *agentRow) (*jobRow, error) {
-	g, err := t.groupByID(id)
-	if err != nil {
-		return nil, err
-	}
-	org := string(g.Build.Org)
-	j, err := t.readJob(` WHERE org_id = $1 AND group_id = $2 AND state = 'queued' AND ready_at = 0
-		AND (avoid_agent <> $3 OR avoid_until <= $4)`+groupOrder+`LIMIT 1`, org, int64(id), string(a.id), t.nowMS)
-	if err != nil || j != nil {
-		return j, err
-	}
-	if up, _ := t.m.state.Matching(g.Build.Org, g.Target, g.Requires); up > 1 {
-		return nil, nil
-	}
-	j, err = t.readJob(` WHERE org_id = $1 AND group_id = $2 AND state = 'queued' AND ready_at = 0`+groupOrder+`LIMIT 1`, org, int64(id))
-	if err == nil && j == nil {
-		return nil, fmt.Errorf("%s counts %d waiting jobs and holds none", id, g.Waiting)
-	}
-	return j, err
-}
-
 func (t *tx) offer(a *agentRow, j *jobRow, claim string, install float64) (*qgjob.Offer, error) {
 	c, err := lease.Offer(j.Job, newLeaseID(), a.id, a.incarnation, t.now)
 	if err != nil {
@@ -201,10 +180,7 @@ func (t *tx) offer(a *agentRow, j *jobRow, claim string, install float64) (*qgjo
 	if err := t.apply(j, c, nil); err != nil {
 		return nil, err
 	}
-	if err := t.write("write an attempt of "+j.id.String(), `INSERT INTO attempts (lease_id, org_id, job_id, number, agent_id, incarnation, offered_at) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
-		string(j.LeaseID), string(j.org), int64(j.id), j.LeaseNo, string(a.id), a.incarnation, t.nowMS); err != nil {
-		return nil, err
-	}
+	t.gathered.offered = append(t.gathered.offered, []any{string(j.LeaseID), string(j.org), int64(j.id), j.LeaseNo, string(a.id), a.incarnation, t.nowMS})
 	now := schedule.Seconds(t.now)
 	t.m.lease(j, now, install)
 	t.touch(a.id)

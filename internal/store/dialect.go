@@ -24,6 +24,8 @@ type dialect interface {
 	snapshot() *sql.TxOptions
 	// bulkInsert is an insert statement of so many rows.
 	bulkInsert(table, columns string, rows, width int) string
+	// place is where the n-th argument goes.
+	place(n int) string
 	// clean makes texts storable; most are already.
 	clean(args []any)
 	// lost reports that an error took the connection with it.

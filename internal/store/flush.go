@@ -72,7 +72,7 @@ func (w *writer) try(ctx context.Context, batch []*op) (err error) {
 			w.rollback(t, err)
 		}
 	}()
-	if err := t.start(); err != nil {
+	if err := t.start(batch); err != nil {
 		return &outageError{err}
 	}
 	if err := t.run(batch); err != nil {
@@ -92,11 +92,12 @@ func (w *writer) try(ctx context.Context, batch []*op) (err error) {
 }
 
 // start opens the transaction and brings the mirror up to date.
-func (t *tx) start() error {
+func (t *tx) start(batch []*op) error {
 	w := t.w
 	t.begun = true
 	t.pending = w.dialect.begin(w.heldUp)
 	t.readCounters()
+	t.foresee(batch)
 	if err := w.waited(t.ctx, t.sync()); err != nil {
 		return err
 	}
@@ -309,5 +310,6 @@ func (w *writer) discard(t *tx) {
 
 func (w *writer) begin(ctx context.Context) *tx {
 	now := time.Now()
-	return &tx{ctx: ctx, w: w, primary: w.line.link.primary(), now: now, nowMS: now.UnixMilli(), groups: map[qgjob.GroupID]*groupDelta{}}
+	return &tx{ctx: ctx, w: w, primary: w.line.link.primary(), now: now, nowMS: now.UnixMilli(), groups: map[qgjob.GroupID]*groupDelta{},
+		known: known{jobs: map[qgjob.JobID]*jobRow{}, leases: map[qgjob.LeaseID]*leasedJob{}, tallies: map[qgjob.RunID]*runCount{}}}
 }

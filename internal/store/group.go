@@ -33,26 +33,6 @@ func (t *tx) groupByID(id qgjob.GroupID) (schedule.Group, error) {
 	return g, nil
 }
 
-// rehead finds a group's head anew and gives the mirror its aggregates.
-func (t *tx) rehead(id qgjob.GroupID, q schedule.Queue) error {
-	g, err := t.groupByID(id)
-	if err != nil {
-		return err
-	}
-	var submitted int64
-	q.HeadPriority, q.HeadSubmitted = 0, 0
-	found, err := t.queryRow(`SELECT priority, submitted_at FROM jobs WHERE org_id = $1 AND group_id = $2 AND state = 'queued' AND ready_at = 0`+groupOrder+`LIMIT 1`,
-		[]any{string(g.Build.Org), int64(id)}, &q.HeadPriority, &submitted)
-	if err != nil {
-		return fmt.Errorf("find the head of %s: %w", id, err)
-	}
-	if found {
-		q.HeadSubmitted = float64(submitted) / 1000
-	}
-	t.m.state.SetQueue(id, q)
-	return nil
-}
-
 // Groups lists the groups that have jobs waiting or leased, of one org or of
 // all, oldest group first.
 func (s *Store) Groups(ctx context.Context, org qgjob.OrgID) ([]qgjob.Group, error) {

@@ -1,9 +1,6 @@
 package store
 
 import (
-	"encoding/json"
-	"errors"
-	"fmt"
 	"time"
 
 	"github.com/qualgent/qgjob"
@@ -25,6 +22,7 @@ type jobRow struct {
 	requires   string
 	reset      qgjob.Reset
 	priority   int
+	rank       int
 	estimateMS int64
 	retries    int
 	submitted  int64
@@ -34,14 +32,14 @@ type jobRow struct {
 	lease.Job
 }
 
-const jobColumns = `id, org_id, run_id, group_id, app_version_id, build_sha256, bundle_sha256, test_path, target, requires, reset, priority, estimate_ms,
+const jobColumns = `id, org_id, run_id, group_id, app_version_id, build_sha256, bundle_sha256, test_path, target, requires, reset, priority, rank, estimate_ms,
 	retries, timeout_ms, submitted_at, state, ready_at, lease_id, lease_no, lease_ver, claim_id, agent_id, incarnation, started, starts,
 	infra_fails, test_attempts, cancel_requested, done_lease, reason, message, flaky, avoid_agent, avoid_until, started_at, finished_at`
 
 func scanJob(row scanner) (*jobRow, error) {
 	j := &jobRow{}
 	var timeoutMS, readyAt, avoidUntil, startedAt int64
-	err := row.Scan(&j.id, &j.org, &j.run, &j.group, &j.version, &j.build, &j.bundle, &j.testPath, &j.target, &j.requires, &j.reset, &j.priority, &j.estimateMS,
+	err := row.Scan(&j.id, &j.org, &j.run, &j.group, &j.version, &j.build, &j.bundle, &j.testPath, &j.target, &j.requires, &j.reset, &j.priority, &j.rank, &j.estimateMS,
 		&j.retries, &timeoutMS, &j.submitted, &j.State, &readyAt, &j.LeaseID, &j.LeaseNo, &j.LeaseVer, &j.claimID, &j.Agent, &j.Incarnation, &j.Started, &j.Starts,
 		&j.InfraFails, &j.TestAttempts, &j.CancelRequested, &j.DoneLease, &j.Reason, &j.Message, &j.Flaky, &j.AvoidAgent, &avoidUntil, &startedAt, &j.finished)
 	j.MaxTestAttempts = j.retries + 1
@@ -69,7 +67,9 @@ func waiting(j lease.Job) bool { return j.State == qgjob.Queued && j.ReadyAt.IsZ
 // none.
 func (t *tx) readJob(tail string, args ...any) (j *jobRow, err error) {
 	_, err = t.one(`SELECT `+jobColumns+` FROM jobs`+tail, args, func(row scanner) error {
-		j, err = scanJob(row)
+		if j, err = scanJob(row); err == nil {
+			j = t.know(j)
+		}
 		return err
 	})
 	if err != nil {
@@ -92,32 +92,6 @@ func (t *tx) job(id qgjob.JobID) (j *jobRow, err error) {
 	return j, err
 }
 
-// leased finds the attempt of a lease and its job, in one statement: every
-// sign of life comes through here.
-func (t *tx) leased(id qgjob.LeaseID) (*jobRow, lease.Attempt, error) {
-	j, a, err := t.leasedIn("", id)
-	if qgjob.KindOf(err) == qgjob.KindNotFound { // an agent may have been away for hours before it brings what it has
-		return t.leasedIn(past, id)
-	}
-	return j, a, err
-}
-
-func (t *tx) leasedIn(side string, id qgjob.LeaseID) (j *jobRow, a lease.Attempt, err error) {
-	a.LeaseID = id
-	found, err := t.one(`SELECT `+jobColumns+`, attempt_outcome, attempt_digest FROM `+side+`jobs
-		JOIN (SELECT job_id AS attempt_job, outcome AS attempt_outcome, digest AS attempt_digest FROM `+side+`attempts WHERE lease_id = $1) a ON id = attempt_job`,
-		[]any{string(id)}, func(row scanner) error {
-			if j, err = scanJob(withMore{row, []any{&a.Outcome, &a.Digest}}); j != nil {
-				j.side = side
-			}
-			return err
-		})
-	if err == nil && !found {
-		err = NoLease(id)
-	}
-	return j, a, err
-}
-
 // apply writes what an event made of a job: the row by compare-and-set, the
 // attempt that ended, the run's tally, the group's aggregates and the events.
 func (t *tx) apply(j *jobRow, c lease.Change, r *qgjob.CompleteRequest) error {
@@ -129,14 +103,7 @@ func (t *tx) apply(j *jobRow, c lease.Change, r *qgjob.CompleteRequest) error {
 	if j.State == qgjob.Queued && !j.ReadyAt.After(t.now) {
 		j.ReadyAt = time.Time{} // ready at once: no back-off to wait for
 	}
-	if err := t.writeOne("write "+j.id.String(), `UPDATE jobs SET state = $1, ready_at = $2, lease_id = $3, lease_no = $4, lease_ver = $5, claim_id = $6, agent_id = $7, incarnation = $8,
-		started = $9, starts = $10, infra_fails = $11, test_attempts = $12, cancel_requested = $13, done_lease = $14, reason = $15, message = $16, flaky = $17,
-		avoid_agent = $18, avoid_until = $19, started_at = $20, finished_at = $21 WHERE id = $22 AND state = $23 AND lease_id = $24 AND lease_ver = $25`,
-		string(j.State), ms(j.ReadyAt), string(j.LeaseID), j.LeaseNo, j.LeaseVer, j.claimID, string(j.Agent), j.Incarnation,
-		flag(j.Started), j.Starts, j.InfraFails, j.TestAttempts, flag(j.CancelRequested), string(j.DoneLease), string(j.Reason), j.Message, flag(j.Flaky),
-		string(j.AvoidAgent), ms(j.AvoidUntil), ms(j.StartedAt), j.finished, int64(j.id), string(before.State), string(before.LeaseID), before.LeaseVer); err != nil {
-		return err
-	}
+	t.save(j, before)
 	if c.Attempt != nil {
 		if err := t.endAttempt(before, c.Attempt, r); err != nil {
 			return err
@@ -152,24 +119,6 @@ func (t *tx) apply(j *jobRow, c lease.Change, r *qgjob.CompleteRequest) error {
 	return nil
 }
 
-// endAttempt writes how an attempt ended and, with a result, what it found.
-func (t *tx) endAttempt(before lease.Job, e *lease.Ended, r *qgjob.CompleteRequest) error {
-	if r == nil {
-		r = &qgjob.CompleteRequest{}
-	}
-	tests := ""
-	if len(r.Tests) > 0 {
-		b, err := json.Marshal(r.Tests)
-		if err != nil {
-			return err
-		}
-		tests = string(b)
-	}
-	return t.write("write attempt "+string(e.LeaseID), `UPDATE attempts SET started_at = $1, ended_at = $2, outcome = $3, reason = $4, message = $5, exit_code = $6, digest = $7,
-		install = $8, install_ms = $9, test_ms = $10, tests = $11 WHERE lease_id = $12`,
-		ms(before.StartedAt), t.nowMS, string(e.Outcome), string(e.Reason), e.Message, r.ExitCode, r.Digest, string(r.Install), r.InstallMS, r.TestMS, tests, string(e.LeaseID))
-}
-
 // moveGroup keeps the aggregates of the job's group and the mirror in step
 // with a move of the job.
 func (t *tx) moveGroup(j *jobRow, before lease.Job) error {
@@ -183,6 +132,13 @@ func (t *tx) moveGroup(j *jobRow, before lease.Job) error {
 	}
 	if !before.State.Leased() && j.State.Leased() {
 		t.group(j.group).serving++
+	}
+	f := t.m.fronts[j.group]
+	if f != nil && was {
+		f.left(j)
+	}
+	if f != nil && was && is {
+		f.came(j) // it never left, and is another row now
 	}
 	if was == is {
 		return nil
@@ -202,13 +158,14 @@ func (t *tx) moveGroup(j *jobRow, before lease.Job) error {
 	q.Work += float64(delta*j.estimateMS) / 1000
 	d.waiting += delta
 	d.workMS += delta * j.estimateMS
-	var other int
-	alone, err := t.queryRow(`SELECT 1 FROM jobs WHERE org_id = $1 AND run_id = $2 AND group_id = $3 AND id <> $4 AND state = 'queued' AND ready_at = 0 LIMIT 1`,
-		[]any{string(j.org), int64(j.run), int64(j.group), int64(j.id)}, &other)
+	others, err := t.othersWait(j) // asked between: the job itself does not count
 	if err != nil {
-		return fmt.Errorf("count the runs of %s: %w", j.group, err)
+		return err
 	}
-	if !alone {
+	if f != nil && is {
+		f.came(j)
+	}
+	if !others {
 		q.Runs += int(delta)
 		d.runs += delta
 	}
@@ -233,28 +190,6 @@ func (t *tx) tellChange(j *jobRow, c lease.Change, r *qgjob.CompleteRequest) {
 		e.Install, e.InstallMS, e.TestMS = r.Install, r.InstallMS, r.TestMS
 	}
 	t.tell(e)
-}
-
-// countEnd counts a job that has ended into its run, and tells when it was the
-// run's last.
-func (t *tx) countEnd(j *jobRow) error {
-	var tally qgjob.Tally
-	t.writes++
-	found, err := t.queryRow(`UPDATE runs SET passed = passed + $1, failed = failed + $2, errored = errored + $3, cancelled = cancelled + $4, flaky = flaky + $5,
-		finished_at = CASE WHEN passed + failed + errored + cancelled + 1 >= total THEN CAST($6 AS BIGINT) ELSE 0 END WHERE id = $7
-		RETURNING total, passed, failed, errored, cancelled, flaky`,
-		[]any{flag(j.State == qgjob.Passed), flag(j.State == qgjob.Failed), flag(j.State == qgjob.Errored), flag(j.State == qgjob.Cancelled), flag(j.Flaky), t.nowMS, int64(j.run)},
-		&tally.Total, &tally.Passed, &tally.Failed, &tally.Errored, &tally.Cancelled, &tally.Flaky)
-	if err == nil && !found {
-		err = errors.New("the run is missing")
-	}
-	if err != nil {
-		return fmt.Errorf("count %s into %s: %w", j.id, j.run, err)
-	}
-	if final := tally.Conclude(); final != "" {
-		t.tell(qgjob.Event{Kind: qgjob.EventRunFinished, OrgID: j.org, RunID: j.run, Final: final})
-	}
-	return nil
 }
 
 func flag(b bool) int64 {

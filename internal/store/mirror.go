@@ -17,7 +17,9 @@ type mirror struct {
 	agents map[qgjob.AgentID]*agentRow
 	held   map[qgjob.AgentID]map[qgjob.LeaseID]holding
 	learnt learnt
-	flush  int64 // the last one that it has seen, where several servers write
+	fronts map[qgjob.GroupID]*front
+	builds map[qgjob.Sum]qgjob.App // what never changes of builds
+	flush  int64                   // the last one that it has seen, where several servers write
 }
 
 // holding is what the writer remembers of a lease.
@@ -43,6 +45,8 @@ func loadMirror(t *tx) (*mirror, error) {
 		agents: map[qgjob.AgentID]*agentRow{},
 		held:   map[qgjob.AgentID]map[qgjob.LeaseID]holding{},
 		learnt: newLearnt(),
+		fronts: map[qgjob.GroupID]*front{},
+		builds: map[qgjob.Sum]qgjob.App{},
 		flush:  t.seen,
 	}
 	t.m = m
@@ -133,6 +137,7 @@ func (t *tx) adopt(g schedule.Group, k groupKey) (err error) {
 	if g.Install, err = t.expectInstall(installKey{g.Build, g.Target}); err != nil {
 		return err
 	}
+	delete(t.m.fronts, g.ID)
 	t.m.groups[k] = g.ID
 	t.m.state.SetGroup(g)
 	return nil

@@ -101,6 +101,9 @@ func (s *Store) openPostgres(ctx context.Context, url string) error {
 		wait = standbyWithin
 	}
 	writing.RuntimeParams["lock_timeout"] = strconv.FormatInt(wait.Milliseconds(), 10)
+	// A plan made while a table is small reads it whole, and is kept while it grows.
+	writing.RuntimeParams["enable_seqscan"] = "off"
+	writing.RuntimeParams["jit"] = "off" // what has no index seems dear enough to be compiled
 	var warned warning
 	writing.OnNotice = warned.hear
 	s.writer = newWriter(func(ctx context.Context) (link, error) { return newPipeline(ctx, writing, s.opts.HA) }, s.dialect, s.opts)
@@ -206,6 +209,8 @@ func (postgresDialect) bulkInsert(table, columns string, rows, width int) string
 	}
 	return b.String() + ")"
 }
+
+func (postgresDialect) place(n int) string { return "$" + strconv.Itoa(n) }
 
 // clean replaces what PostgreSQL refuses in a text: NUL and broken UTF-8, as
 // they come in the output of tests.

@@ -331,7 +331,9 @@ func (t *tx) unfinished(run qgjob.RunID, after qgjob.JobID) ([]*jobRow, error) {
 	err := t.each(`SELECT `+jobColumns+` FROM jobs WHERE org_id = (SELECT org_id FROM runs WHERE id = $1) AND run_id = $1 AND id > $2 AND state IN ('queued', 'assigned', 'running', 'cancelling')
 		ORDER BY id LIMIT $3`, []any{int64(run), int64(after), cancelBatch}, func(rows scanner) error {
 		j, err := scanJob(rows)
-		jobs = append(jobs, j)
+		if err == nil {
+			jobs = append(jobs, t.know(j))
+		}
 		return err
 	})
 	return jobs, err

@@ -64,6 +64,7 @@ func (sqliteDialect) begin(bool) []statement {
 	return []statement{{query: "BEGIN IMMEDIATE", want: anyRows}}
 }
 func (sqliteDialect) snapshot() *sql.TxOptions { return &sql.TxOptions{ReadOnly: true} }
+func (sqliteDialect) place(int) string         { return "?" }
 func (sqliteDialect) clean([]any)              {}
 func (sqliteDialect) lost(error) bool          { return false }
 func (sqliteDialect) sharing() *sharing        { return nil }

@@ -186,6 +186,7 @@ func (t *tx) writeSubmissions(fresh []*submission, jobs int) error {
 			}
 			t.m.state.Arrive(schedule.Seconds(t.now), estimate, spec.Priority)
 			t.waits(group, spec.Priority, float64(t.nowMS)/1000, estimate, !inRun[group])
+			t.m.submitted(group, sub.run, spec.Priority)
 			inRun[group] = true
 			jobRows = append(jobRows, []any{int64(sub.first) + int64(i), org, int64(sub.run), int64(group), string(spec.AppVersionID), string(build),
 				string(spec.BundleSHA256), spec.TestPath, string(spec.Target), key.requires, string(spec.Reset), spec.Priority, int64(estimate * 1000), spec.Retries, spec.TimeoutS * 1000, t.nowMS, string(qgjob.Queued)})

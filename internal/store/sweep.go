@@ -96,7 +96,9 @@ func (s *Store) WakeDelayed(ctx context.Context) (n int, err error) {
 		err := t.each(`SELECT `+jobColumns+` FROM jobs WHERE state = 'queued' AND ready_at > 0 AND ready_at <= $1 ORDER BY ready_at LIMIT $2`,
 			[]any{t.nowMS, wakeBatch}, func(rows scanner) error {
 				j, err := scanJob(rows)
-				jobs = append(jobs, j)
+				if err == nil {
+					jobs = append(jobs, t.know(j))
+				}
 				return err
 			})
 		if err != nil {

@@ -39,9 +39,11 @@ type tx struct {
 	settles  bool             // it records that the present reign is settled
 	note     Note
 
-	pending []statement                   // to be sent with the next answer that is waited for
-	groups  map[qgjob.GroupID]*groupDelta // changed, to be written at the end
-	dirty   struct {
+	known    known
+	gathered gathered
+	pending  []statement                   // to be sent with the next answer that is waited for
+	groups   map[qgjob.GroupID]*groupDelta // changed, to be written at the end
+	dirty    struct {
 		agents map[qgjob.AgentID]bool
 		orgs   map[qgjob.OrgID]bool
 
@@ -91,6 +93,9 @@ func (t *tx) ask(query string, args []any, scan func(scanner) error) {
 
 // sync sends all that waits, in one go.
 func (t *tx) sync() error {
+	if err := t.gather(); err != nil {
+		return err
+	}
 	list := t.pending
 	if len(list) == 0 {
 		return nil
@@ -127,6 +132,9 @@ func (t *tx) one(query string, args []any, scan func(scanner) error) (found bool
 // each reads rows; scan is called once for each. What waits to be written is
 // written before, so that it is seen.
 func (t *tx) each(query string, args []any, scan func(scanner) error) error {
+	if err := t.gather(); err != nil {
+		return err
+	}
 	t.ask(query, args, scan)
 	return t.sync()
 }
@@ -196,6 +204,9 @@ func (t *tx) finish() error {
 			return err
 		}
 	}
+	if err := t.writeRuns(); err != nil {
+		return err
+	}
 	for id := range t.dirty.agents {
 		if err := t.writeAgent(t.m.agents[id]); err != nil {
 			return err
@@ -258,10 +269,7 @@ func (t *tx) writeEvents() error {
 // statement is shared.
 func (t *tx) insert(table, columns string, rows [][]any) error {
 	for len(rows) > 0 {
-		n := 1
-		for n*2 <= len(rows) && n < bulkRows {
-			n *= 2
-		}
+		n := bulkSize(len(rows))
 		args := make([]any, 0, n*len(rows[0]))
 		for _, r := range rows[:n] {
 			args = append(args, r...)
@@ -277,3 +285,12 @@ func (t *tx) insert(table, columns string, rows [][]any) error {
 // bulkRows is the most rows of one insert statement. Powers of two keep the
 // set of prepared statements small.
 const bulkRows = 64
+
+// bulkSize is how many of n rows go into the next statement.
+func bulkSize(n int) int {
+	size := 1
+	for size*2 <= n && size < bulkRows {
+		size *= 2
+	}
+	return size
+}

@@ -30,9 +30,10 @@ type writer struct {
 	dialect dialect
 	sharing *sharing // nil when no other process writes
 	line    line
-	mirror  *mirror       // nil after a rollback, until it is read anew
-	load    schedule.Load // of the mirror that a rollback threw away
-	pulse   *pulse        // to other servers; nil when there are none
+	mirror  *mirror           // nil after a rollback, until it is read anew
+	load    schedule.Load     // of the mirror that a rollback threw away
+	texts   map[string]string // of statements that are made once
+	pulse   *pulse            // to other servers; nil when there are none
 
 	patience time.Duration // for learning what became of a commit
 
@@ -48,13 +49,14 @@ type writer struct {
 type op struct {
 	do     func(*tx) error
 	submit *submission
+	hint   hint
 	taken  atomic.Bool // by the writer, or by a caller who gave up first
 	err    error
 	answer chan struct{}
 }
 
 func newWriter(dial func(context.Context) (link, error), d dialect, opts Options) *writer {
-	return &writer{opts: opts, patience: settleWithin, ops: make(chan *op, maxBatch), quit: make(chan struct{}), gone: make(chan struct{}),
+	return &writer{texts: map[string]string{}, opts: opts, patience: settleWithin, ops: make(chan *op, maxBatch), quit: make(chan struct{}), gone: make(chan struct{}),
 		dialect: d, sharing: d.sharing(), line: line{dial: dial}, succession: lease.NewSuccession(opts.LeaseTTL)}
 }
 
@@ -79,7 +81,12 @@ func (w *writer) close() error { return w.line.close() }
 // an unavailable error and nothing happened; after that the answer is waited
 // for, because it will be true.
 func (s *Store) update(ctx context.Context, do func(*tx) error) error {
-	return s.writer.enqueue(ctx, &op{do: do, answer: make(chan struct{})})
+	return s.updateKnown(ctx, hint{}, do)
+}
+
+// updateKnown is update for an operation that says what it will ask for.
+func (s *Store) updateKnown(ctx context.Context, h hint, do func(*tx) error) error {
+	return s.writer.enqueue(ctx, &op{do: do, hint: h, answer: make(chan struct{})})
 }
 
 func (w *writer) enqueue(ctx context.Context, o *op) error {
