@@ -98,6 +98,10 @@ func (t *tx) start(batch []*op) error {
 	t.pending = w.dialect.begin(w.heldUp)
 	t.readCounters()
 	t.foresee(batch)
+	var c *changes
+	if w.behind && w.mirror != nil { // others write too: it will be asked for
+		c = t.askChanges(w.mirror.flush)
+	}
 	if err := w.waited(t.ctx, t.sync()); err != nil {
 		return err
 	}
@@ -109,7 +113,7 @@ func (t *tx) start(batch []*op) error {
 			return err
 		}
 	}
-	if err := t.refresh(); err != nil {
+	if err := t.refresh(c); err != nil {
 		return fmt.Errorf("read the mirror: %w", err)
 	}
 	t.load = w.mirror.state.Load()
@@ -117,8 +121,9 @@ func (t *tx) start(batch []*op) error {
 }
 
 // refresh gives the transaction a mirror of the database as it is now.
-func (t *tx) refresh() error {
+func (t *tx) refresh(c *changes) error {
 	w := t.w
+	w.behind = w.mirror != nil && w.mirror.flush < t.seen
 	switch {
 	case w.mirror == nil || w.mirror.flush > t.seen: // a backup was put in place
 		m, err := loadMirror(t)
@@ -133,10 +138,16 @@ func (t *tx) refresh() error {
 		if t.counters["pruned"] > w.mirror.flush {
 			w.load = w.mirror.state.Load()
 			w.mirror = nil
-			return t.refresh()
+			return t.refresh(nil)
 		}
 		t.m = w.mirror
-		if err := t.catchUp(w.mirror.flush); err != nil {
+		if c == nil {
+			c = t.askChanges(w.mirror.flush)
+			if err := t.sync(); err != nil {
+				return fmt.Errorf("read what others changed: %w", err)
+			}
+		}
+		if err := t.catchUp(c); err != nil {
 			return err
 		}
 	}

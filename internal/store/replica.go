@@ -8,23 +8,63 @@ import (
 	"github.com/qualgent/qgjob/internal/schedule"
 )
 
-// catchUp brings the mirror from a flush that it has seen to the newest one,
-// by reading what other servers' flushes have changed since. It is called
+// changes is what other servers have changed since a flush.
+type changes struct {
+	orgs     []schedule.Org
+	averages []averageKey
+	groups   []schedule.Group
+	keys     []groupKey
+	agents   []*agentRow
+	leased   []*jobRow
+}
+
+// askChanges asks for what carries a later number than a flush. It is read
 // under the lock that all flushes take, so nothing moves meanwhile.
-func (t *tx) catchUp(since int64) error {
-	if err := t.each(`SELECT org_id, weight, quota, vt, vt_at FROM orgs WHERE flush > 0 AND flush > $1`, []any{since}, t.m.readOrg); err != nil {
-		return fmt.Errorf("read changed orgs: %w", err)
+func (t *tx) askChanges(since int64) *changes {
+	c := &changes{}
+	t.ask(`SELECT org_id, weight, quota, vt, vt_at FROM orgs WHERE flush > 0 AND flush > $1`, []any{since}, func(row scanner) error {
+		o, err := scanOrg(row)
+		c.orgs = append(c.orgs, o)
+		return err
+	})
+	t.ask(`SELECT org_id, what FROM org_averages WHERE flush > 0 AND flush > $1`, []any{since}, func(row scanner) error {
+		var k averageKey
+		err := row.Scan(&k.org, &k.what)
+		c.averages = append(c.averages, k)
+		return err
+	})
+	t.ask(`SELECT `+groupColumns+` FROM job_groups WHERE flush > 0 AND flush > $1`, []any{since}, func(row scanner) error {
+		g, k, err := scanGroup(row)
+		c.groups, c.keys = append(c.groups, g), append(c.keys, k)
+		return err
+	})
+	t.ask(`SELECT `+agentColumns+` FROM agents WHERE flush > 0 AND flush > $1`, []any{since}, func(row scanner) error {
+		a, err := scanAgent(row)
+		c.agents = append(c.agents, a)
+		return err
+	})
+	t.ask(`SELECT j.org_id, j.group_id, j.lease_id, j.agent_id, j.estimate_ms FROM agents a JOIN jobs j ON j.agent_id = a.agent_id
+		WHERE a.flush > 0 AND a.flush > $1 AND j.state IN ('assigned', 'running', 'cancelling')`, []any{since}, func(row scanner) error {
+		j := &jobRow{}
+		err := row.Scan(&j.org, &j.group, &j.LeaseID, &j.Agent, &j.estimateMS)
+		c.leased = append(c.leased, j)
+		return err
+	})
+	return c
+}
+
+// catchUp brings the mirror to the newest flush.
+func (t *tx) catchUp(c *changes) error {
+	for _, o := range c.orgs {
+		t.m.takeOrg(o)
 	}
-	learnt, err := t.forgetLearnt(since)
-	if err != nil {
-		return fmt.Errorf("read changed averages: %w", err)
+	learnt := t.forgetLearnt(c.averages)
+	for i := range c.groups {
+		if err := t.adopt(c.groups[i], c.keys[i]); err != nil {
+			return fmt.Errorf("take changed groups: %w", err)
+		}
 	}
-	if err := t.loadGroups(`flush > 0 AND flush > $1`, since); err != nil {
-		return fmt.Errorf("read changed groups: %w", err)
-	}
-	if err := t.catchUpAgents(since); err != nil {
-		return fmt.Errorf("read changed agents: %w", err)
-	}
+	t.catchUpAgents(c)
 	for _, org := range learnt {
 		if err := t.followInstalls(org); err != nil {
 			return err
@@ -37,75 +77,61 @@ func (t *tx) catchUp(since int64) error {
 // forgetLearnt throws away what others may have learnt better, to be looked up
 // anew, and gives the orgs whose installs are expected to take another time.
 // Whatever is learnt changes an average, and that carries the number.
-func (t *tx) forgetLearnt(since int64) (installs []qgjob.OrgID, err error) {
+func (t *tx) forgetLearnt(changed []averageKey) (installs []qgjob.OrgID) {
 	tests := false
-	err = t.each(`SELECT org_id, what FROM org_averages WHERE flush > 0 AND flush > $1`, []any{since}, func(rows scanner) error {
-		var k averageKey
-		if err := rows.Scan(&k.org, &k.what); err != nil {
-			return err
-		}
+	for _, k := range changed {
 		delete(t.m.learnt.averages, k)
 		if k.what == whatInstall {
 			installs = append(installs, k.org)
 		} else {
 			tests = true
 		}
-		return nil
-	})
+	}
 	if tests {
 		clear(t.m.learnt.tests)
 	}
 	if len(installs) > 0 {
 		clear(t.m.learnt.installs)
 	}
-	return installs, err
+	return installs
 }
 
-// readOrg takes an org's row; how many jobs it runs is counted by leases.
-func (m *mirror) readOrg(rows scanner) error {
-	var o schedule.Org
-	var at int64
-	if err := rows.Scan(&o.ID, &o.Weight, &o.Quota, &o.Used.Seconds, &at); err != nil {
-		return err
+// readOrg takes an org's row.
+func (m *mirror) readOrg(row scanner) error {
+	o, err := scanOrg(row)
+	if err == nil {
+		m.takeOrg(o)
 	}
+	return err
+}
+
+func scanOrg(row scanner) (o schedule.Org, err error) {
+	var at int64
+	err = row.Scan(&o.ID, &o.Weight, &o.Quota, &o.Used.Seconds, &at)
 	o.Used.At = float64(at) / 1000
+	return o, err
+}
+
+// takeOrg takes an org as it is read; how many jobs it runs is counted by
+// leases.
+func (m *mirror) takeOrg(o schedule.Org) {
 	o.Running = m.state.Org(o.ID).Running
 	m.state.SetOrg(o)
-	return nil
 }
 
-// catchUpAgents reads the agents that changed, and what they hold now.
-func (t *tx) catchUpAgents(since int64) error {
-	changed := map[qgjob.AgentID][]*jobRow{}
-	if err := t.each(`SELECT `+agentColumns+` FROM agents WHERE flush > 0 AND flush > $1`, []any{since}, func(rows scanner) error {
-		a, err := scanAgent(rows)
-		if err != nil {
-			return err
-		}
-		changed[a.id] = nil
+// catchUpAgents takes the agents that changed, and what they hold now.
+func (t *tx) catchUpAgents(c *changes) {
+	holds := map[qgjob.AgentID][]*jobRow{}
+	for _, j := range c.leased {
+		holds[j.Agent] = append(holds[j.Agent], j)
+	}
+	for _, a := range c.agents {
 		t.m.agents[a.id] = a
 		have, _ := t.m.state.Agent(a.id)
 		have.ID = a.id
 		t.m.state.SetAgent(a.scheduled(have))
-		return nil
-	}); err != nil {
-		return err
+		t.m.rehold(a.id, holds[a.id], schedule.Seconds(t.now))
 	}
-	if err := t.each(`SELECT j.org_id, j.group_id, j.lease_id, j.agent_id, j.estimate_ms FROM agents a JOIN jobs j ON j.agent_id = a.agent_id
-		WHERE a.flush > 0 AND a.flush > $1 AND j.state IN ('assigned', 'running', 'cancelling')`, []any{since}, func(rows scanner) error {
-		j := &jobRow{}
-		if err := rows.Scan(&j.org, &j.group, &j.LeaseID, &j.Agent, &j.estimateMS); err != nil {
-			return err
-		}
-		changed[j.Agent] = append(changed[j.Agent], j)
-		return nil
-	}); err != nil {
-		return err
-	}
-	for id, jobs := range changed {
-		t.m.rehold(id, jobs, schedule.Seconds(t.now))
-	}
-	return nil
 }
 
 // rehold makes an agent hold these leases and no other. What it holds already

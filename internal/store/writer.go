@@ -41,6 +41,7 @@ type writer struct {
 	reign      *atomic.Pointer[lease.Reign] // the store's; nil with SQLite
 	last       int64                        // the last flush known to be committed
 	warned     *warning                     // what PostgreSQL said beside its answers; nil with SQLite
+	behind     bool                         // the last flush found the mirror out of date
 	heldUp     bool                         // the lock was not to be had in time
 }
 
