@@ -97,7 +97,7 @@ func (t *tx) start(batch []*op) error {
 	t.begun = true
 	t.pending = w.dialect.begin(w.heldUp)
 	t.readCounters()
-	t.foresee(batch)
+	t.lookAhead(batch)
 	var c *changes
 	if w.behind && w.mirror != nil { // others write too: it will be asked for
 		c = t.askChanges(w.mirror.flush)

@@ -42,8 +42,8 @@ func (t *tx) know(j *jobRow) *jobRow {
 // maxFetch is the most leases that one statement looks up.
 const maxFetch = 64
 
-// foresee asks for what a batch is going to need.
-func (t *tx) foresee(batch []*op) {
+// lookAhead asks for what a batch is going to need.
+func (t *tx) lookAhead(batch []*op) {
 	var leases []string
 	asked := map[qgjob.LeaseID]bool{}
 	for _, o := range batch {
