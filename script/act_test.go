@@ -134,18 +134,25 @@ func (f *ciFarm) localAction() map[string]string {
 // actionFolder is a folder with this whole tree, as a checkout of the action is.
 func (f *ciFarm) actionFolder() string {
 	f.t.Helper()
+	dir := f.t.TempDir()
+	f.write(dir, f.tree())
+	return dir
+}
+
+// tree is this whole source tree.
+func (f *ciFarm) tree() map[string]string {
+	f.t.Helper()
 	names, err := exec.Command("git", "-C", "..", "ls-files", "-z", "--cached", "--others", "--exclude-standard").Output()
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	dir, files := f.t.TempDir(), map[string]string{}
+	files := map[string]string{}
 	for name := range strings.SplitSeq(strings.Trim(string(names), "\x00"), "\x00") {
 		if text, err := os.ReadFile(filepath.Join("..", name)); err == nil { // else deleted here, or a link to a folder
 			files[name] = string(text)
 		}
 	}
-	f.write(dir, files)
-	return dir
+	return files
 }
 
 func (f *ciFarm) write(dir string, files map[string]string) {
@@ -207,7 +214,7 @@ func (f *ciFarm) play(workflow string, files map[string]string, more ...string) 
 	f.t.Helper()
 	repo, home := f.repository(workflow, files), f.t.TempDir()
 	r := &actRun{t: f.t, log: &lockedBuffer{on: make(chan struct{})}, ended: make(chan struct{}), home: home}
-	args := []string{"push", "--json", "-P", "ubuntu-latest=-self-hosted", "--no-cache-server", "--artifact-server-addr", "127.0.0.1",
+	args := []string{"push", "--json", "-W", ".github/workflows/e2e.yml", "-P", "ubuntu-latest=-self-hosted", "--no-cache-server", "--artifact-server-addr", "127.0.0.1",
 		"--env", "OUTPUTS_FILE=" + filepath.Join(home, "outputs.json")}
 	r.cmd = exec.Command(f.act, append(args, more...)...)
 	r.cmd.Dir = repo
@@ -471,21 +478,23 @@ func (f *ciFarm) wantCancelled() {
 // stepProcess finds the process of the action's last step.
 func (f *ciFarm) stepProcess() int {
 	f.t.Helper()
-	found := 0
+	pid := processOf(f.program+" submit --from-env ", "QGJOB_SERVER="+f.url)
+	if pid == 0 {
+		f.t.Fatal("no step of the action runs")
+	}
+	return pid
+}
+
+// processOf finds a process by its command line, words ended by blanks, and a variable of its environment; 0 is none.
+func processOf(line, variable string) int {
 	names, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 	for _, name := range names {
-		text, _ := os.ReadFile(name)
-		if string(text) == f.program+"\x00submit\x00--from-env\x00" {
-			found, _ = strconv.Atoi(filepath.Base(filepath.Dir(name)))
-			env, _ := os.ReadFile(filepath.Join(filepath.Dir(name), "environ"))
-			if !strings.Contains(string(env), "QGJOB_SERVER="+f.url+"\x00") {
-				found = 0
-			}
-		}
-		if found != 0 {
-			return found
+		words, _ := os.ReadFile(name)
+		env, _ := os.ReadFile(filepath.Join(filepath.Dir(name), "environ"))
+		if strings.HasPrefix(strings.ReplaceAll(string(words), "\x00", " "), line) && strings.Contains("\x00"+string(env), "\x00"+variable+"\x00") {
+			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(name)))
+			return pid
 		}
 	}
-	f.t.Fatal("no step of the action runs")
 	return 0
 }
