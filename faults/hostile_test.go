@@ -26,6 +26,7 @@ import (
 // only holds it up, and stay small.
 func TestHostileClientsSlow(t *testing.T) {
 	slow(t)
+	t.Parallel() // it mostly waits to be cut off
 	r := newReport(t, "hostile clients")
 	f := newFarm(t, shape{servers: 1, ttl: 30 * time.Second}, r)
 	at := strings.TrimPrefix(f.servers[0].base, "http://")

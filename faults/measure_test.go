@@ -24,12 +24,16 @@ func all() bool { return os.Getenv("QGJOB_FAULTS") == "all" }
 // reported, not asserted; that each job does go on is.
 func TestKilledAgentSlow(t *testing.T) {
 	slow(t)
+	t.Parallel()
 	for _, ttl := range []time.Duration{10 * time.Second, 30 * time.Second} {
 		if ttl > 10*time.Second && !all() {
 			continue
 		}
 		for name, onPostgres := range map[string]bool{"sqlite": false, "postgres": true} {
-			t.Run(fmt.Sprint(name, " ", ttl), func(t *testing.T) { killAgents(t, name, onPostgres, ttl) })
+			t.Run(fmt.Sprint(name, " ", ttl), func(t *testing.T) {
+				t.Parallel() // they mostly wait
+				killAgents(t, name, onPostgres, ttl)
+			})
 		}
 	}
 }

@@ -185,7 +185,7 @@ func (c *copying) prepare(tx pgx.Tx) ([]copiedTable, error) {
 		}
 	}
 	var given int64
-	if err := tx.QueryRow(c.ctx, `SELECT COALESCE(SUM(value), 0) FROM counters WHERE NOT name = ANY($1)`, ownCounters).Scan(&given); err != nil {
+	if err := tx.QueryRow(c.ctx, `SELECT COALESCE(SUM(value), 0) FROM counters WHERE NOT name = ANY($1) AND name NOT LIKE $2`, ownCounters, markOf+"%").Scan(&given); err != nil {
 		return nil, err
 	}
 	if given > 0 {

@@ -261,7 +261,7 @@ func (w *writer) ask(ctx context.Context, t *tx) (outcome string, err error) {
 	if w.line.link.primary() != t.primary { // it may know another transaction by that name
 		return "", errSucceeded
 	}
-	err = w.line.link.run(ctx, append(w.dialect.begin(false), statement{query: w.sharing.outcome, args: []any{t.name},
+	err = w.line.link.run(ctx, append(w.dialect.begin(false), statement{query: w.sharing.outcome, args: []any{t.name, t.flush},
 		scan: func(row scanner) error { return row.Scan(&outcome) }}))
 	if err == nil && outcome == "committed" && w.opts.HA {
 		return outcome, w.vouch(ctx)

@@ -80,11 +80,13 @@ type cutter struct {
 	mode atomic.Int32 // 0: pass everything
 
 	closed atomic.Bool // to new connections
+	crash  func()      // of cutCrash
 }
 
 const (
 	cutCommit = 1 // the commit never arrives
 	cutAnswer = 2 // its answer never arrives
+	cutCrash  = 4 // the database crashes before the commit arrives
 	cutAll    = 3 // its answer never arrives, and nobody gets through any more
 )
 
@@ -146,6 +148,10 @@ func (c *cutter) carry(client net.Conn, server string) {
 		if bytes.Contains(buf[:n], []byte("COMMIT\x00")) {
 			switch c.mode.Swap(0) {
 			case cutCommit:
+				_ = client.Close()
+				n = 0
+			case cutCrash:
+				c.crash()
 				_ = client.Close()
 				n = 0
 			case cutAll:

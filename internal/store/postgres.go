@@ -170,6 +170,9 @@ func preparePostgres(ctx context.Context, db *sql.DB, ha bool, name string) (err
 	if err := migrate(ctx, db, name, goose.DialectPostgres, postgresTypes); err != nil {
 		return err
 	}
+	if _, err := conn.ExecContext(ctx, `DELETE FROM counters WHERE name LIKE $1 AND value < (SELECT value FROM counters WHERE name = 'flush') - $2`, markOf+"%", forgotten); err != nil {
+		return err
+	}
 	return begunUpgrade(ctx, conn, true)
 }
 
@@ -241,8 +244,10 @@ func unreachable(err error) bool {
 
 func (postgresDialect) sharing() *sharing {
 	return &sharing{
-		stamp:   `UPDATE counters SET value = $1 WHERE name = 'flush' RETURNING CAST(pg_current_xact_id() AS TEXT)`,
-		outcome: `SELECT COALESCE(pg_xact_status(CAST($1 AS XID8)), '')`,
+		stamp: `WITH numbered AS (UPDATE counters SET value = $1 WHERE name = 'flush' RETURNING value)
+			INSERT INTO counters (name, value) SELECT CAST($2 AS TEXT), value FROM numbered
+			ON CONFLICT (name) DO UPDATE SET value = excluded.value RETURNING name`,
+		outcome: `SELECT CASE WHEN EXISTS (SELECT 1 FROM counters WHERE name = $1 AND value = $2) THEN 'committed' ELSE 'aborted' END`,
 	}
 }
 

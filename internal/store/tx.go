@@ -170,7 +170,7 @@ func (t *tx) take(counter string, n int) (int64, error) {
 // readCounters asks for the numbers that were given so far.
 func (t *tx) readCounters() {
 	t.counters = map[string]int64{}
-	t.ask(`SELECT name, value FROM counters`, nil, func(row scanner) error {
+	t.ask(`SELECT name, value FROM counters WHERE name NOT LIKE $1`, []any{markOf + "%"}, func(row scanner) error {
 		var name string
 		var value int64
 		err := row.Scan(&name, &value)
@@ -237,7 +237,7 @@ func (t *tx) stamp() error {
 	if t.w.sharing == nil || t.writes == 0 {
 		return t.sync()
 	}
-	found, err := t.queryRow(t.w.sharing.stamp, []any{t.flush}, &t.name)
+	found, err := t.queryRow(t.w.sharing.stamp, []any{t.flush, t.w.mark}, &t.name)
 	if err == nil && !found {
 		err = errors.New("counter flush is missing")
 	}

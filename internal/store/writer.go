@@ -29,6 +29,7 @@ type writer struct {
 
 	dialect dialect
 	sharing *sharing // nil when no other process writes
+	mark    string   // the writer's own name in the database
 	line    line
 	mirror  *mirror           // nil after a rollback, until it is read anew
 	load    schedule.Load     // of the mirror that a rollback threw away
@@ -56,9 +57,16 @@ type op struct {
 	answer chan struct{}
 }
 
+// markOf begins the names under which writers note their last flush among the
+// counters; those that are forgotten flushes behind belong to nobody any more.
+const (
+	markOf    = "writer "
+	forgotten = 100_000
+)
+
 func newWriter(dial func(context.Context) (link, error), d dialect, opts Options) *writer {
 	return &writer{texts: map[string]string{}, opts: opts, patience: settleWithin, ops: make(chan *op, maxBatch), quit: make(chan struct{}), gone: make(chan struct{}),
-		dialect: d, sharing: d.sharing(), line: line{dial: dial}, succession: lease.NewSuccession(opts.LeaseTTL)}
+		dialect: d, sharing: d.sharing(), mark: markOf + string(newLeaseID()), line: line{dial: dial}, succession: lease.NewSuccession(opts.LeaseTTL)}
 }
 
 // start reads the mirror and begins to write.
