@@ -148,7 +148,8 @@ func TestHomeIsMadeOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = Home(t.Context(), dir, p, d, Setup{Env: env("FAKE_APPIUM=no-driver")})
+	other := Driver{Name: "uiautomator2", Package: "appium-uiautomator2-driver", Version: PinnedDriver}
+	_, err = Home(t.Context(), dir, p, other, Setup{Env: env("FAKE_APPIUM=no-driver")})
 	if e, ok := errors.AsType[*qgjob.Error](err); !ok || e.Kind != qgjob.KindUnavailable || !strings.Contains(e.Message, "registry cannot be reached") || e.Hint == "" {
 		t.Fatalf("failed install: %v", err)
 	}
@@ -156,7 +157,7 @@ func TestHomeIsMadeOnce(t *testing.T) {
 	homes := make([]string, 4)
 	for i := range homes {
 		all.Go(func() {
-			home, err := Home(t.Context(), dir, p, d, Setup{Env: env()})
+			home, err := Home(t.Context(), dir, p, other, Setup{Env: env()})
 			if err != nil {
 				t.Error(err)
 			}
@@ -167,14 +168,22 @@ func TestHomeIsMadeOnce(t *testing.T) {
 	if len(slices.Compact(slices.Clone(homes))) != 1 {
 		t.Errorf("homes %q", homes)
 	}
-	other := Driver{Name: "uiautomator2", Package: "appium-uiautomator2-driver", Version: PinnedDriver}
-	if home, err := Home(t.Context(), dir, p, other, Setup{Env: env()}); err != nil || home == homes[0] {
-		t.Errorf("another driver: %s, %v", home, err)
-	}
 	got, err := os.ReadFile(filepath.Join(dir, "installs"))
-	want := "install --source=local " + d.Dir + "\n"
-	if err != nil || string(got) != want+want+"install --source=npm appium-uiautomator2-driver@"+PinnedDriver+"\n" {
+	want := "install --source=npm appium-uiautomator2-driver@" + PinnedDriver + "\n"
+	if err != nil || string(got) != want+want {
 		t.Errorf("installs:\n%s%v", got, err)
+	}
+	// A driver that is there needs neither npm nor Appium.
+	home, err := Home(t.Context(), dir, Program{}, d, Setup{Env: []string{"PATH=/nowhere"}})
+	if err != nil || home == homes[0] {
+		t.Fatalf("a driver that is there: %s, %v", home, err)
+	}
+	list, err := os.ReadFile(filepath.Join(home, "node_modules", ".cache", "appium", "extensions.yaml"))
+	var l struct {
+		Drivers map[string]map[string]any
+	}
+	if err != nil || json.Unmarshal(list, &l) != nil || l.Drivers["fake"]["installPath"] != d.Dir || l.Drivers["fake"]["pkgName"] != "appium-fake-driver" || l.Drivers["fake"]["driverName"] != nil {
+		t.Errorf("%s %v", list, err)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -89,15 +90,47 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// install lets Appium install the driver, so that its own list of extensions
-// is right.
-func install(ctx context.Context, home string, p Program, d Driver, s Setup) error {
-	argv := []string{"node", p.main(), "driver", "install"}
-	if d.Dir != "" {
-		argv = append(argv, "--source=local", d.Dir)
-	} else {
-		argv = append(argv, "--source=npm", d.Package+"@"+d.Version)
+// enlist writes Appium's own list of extensions (appium: lib/extension/manifest.js, schema 4)
+// with a driver that is there already. "appium driver install --source=local"
+// would have npm look for the driver's dependencies anew, which lie beside it.
+func enlist(home string, d Driver) error {
+	var m struct {
+		Appium map[string]any    `json:"appium"`
+		Peers  map[string]string `json:"peerDependencies"`
 	}
+	text, err := os.ReadFile(filepath.Join(d.Dir, "package.json"))
+	if err == nil {
+		err = json.Unmarshal(text, &m)
+	}
+	if err != nil {
+		return err
+	}
+	delete(m.Appium, "driverName")
+	for key, value := range map[string]string{
+		"pkgName": d.Package, "version": d.Version, "installType": "local", "installSpec": d.Dir, "installPath": d.Dir, "appiumVersion": m.Peers["appium"],
+	} {
+		m.Appium[key] = value
+	}
+	// JSON is YAML.
+	list, err := json.Marshal(map[string]any{"drivers": map[string]any{d.Name: m.Appium}, "plugins": map[string]any{}, "schemaRev": 4})
+	if err != nil {
+		return err
+	}
+	cache := filepath.Join(home, "node_modules", ".cache", "appium")
+	return errors.Join(
+		os.MkdirAll(cache, 0o700),
+		os.WriteFile(filepath.Join(home, "package.json"), []byte("{}\n"), 0o600),
+		os.WriteFile(filepath.Join(cache, "extensions.yaml"), list, 0o600),
+	)
+}
+
+// install has the driver in home: as it lies on this machine, or by Appium and
+// npm.
+func install(ctx context.Context, home string, p Program, d Driver, s Setup) error {
+	if d.Dir != "" {
+		return enlist(home, d)
+	}
+	argv := []string{"node", p.main(), "driver", "install", "--source=npm", d.Package + "@" + d.Version}
 	out := &recent{limit: 16 << 10}
 	to := io.Writer(out)
 	if s.Log != nil {
@@ -122,7 +155,8 @@ func install(ctx context.Context, home string, p Program, d Driver, s Setup) err
 func lastLine(text []byte) string {
 	lines := bytes.Split(bytes.TrimSpace(text), []byte("\n"))
 	for _, line := range slices.Backward(lines) {
-		if line = bytes.TrimSpace(line); len(line) > 0 {
+		// npm ends with where its own log lies, which says nothing of the cause.
+		if line = bytes.TrimSpace(line); len(line) > 0 && !bytes.Contains(line, []byte("A complete log of this run")) {
 			return string(line[:min(len(line), 500)])
 		}
 	}
