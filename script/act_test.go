@@ -34,12 +34,16 @@ type ciFarm struct {
 	client  *client.Client
 }
 
+// builtDir holds what built made; it goes when the tests have ended.
+var builtDir string
+
 // built is the program, made once for all tests.
 var built = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "qgjob-act-")
 	if err != nil {
 		return "", err
 	}
+	builtDir = dir
 	program := filepath.Join(dir, "qgjob")
 	out, err := exec.Command("go", "build", "-trimpath", "-o", program, "../cmd/qgjob").CombinedOutput()
 	if err != nil {

@@ -47,6 +47,11 @@ type stopping struct{ *testing.M }
 // Run runs the tests.
 func (s stopping) Run() int {
 	defer pgtest.Stop()
+	defer func() {
+		if builtDir != "" {
+			_ = os.RemoveAll(builtDir)
+		}
+	}()
 	return s.M.Run()
 }
 
