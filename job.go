@@ -28,6 +28,7 @@ type Job struct {
 	SubmittedAt  time.Time         `json:"submitted_at"`
 	StartedAt    *time.Time        `json:"started_at" doc:"first start of the newest attempt"`
 	FinishedAt   *time.Time        `json:"finished_at"`
+	ReusedFrom   *JobID            `json:"reused_from,omitempty" doc:"the job whose result was taken over; this one ran nothing"`
 }
 
 // Run is one submission of one or more jobs.
@@ -39,6 +40,9 @@ type Run struct {
 	Installs        int               `json:"installs" doc:"installs done for its jobs, counted"`
 	InstallsAvoided int               `json:"installs_avoided" doc:"jobs that found their build on the device, counted"`
 	InstallMS       int64             `json:"install_ms" doc:"milliseconds spent on those installs"`
+	Supersedes      *RunID            `json:"supersedes,omitempty" doc:"the newest run that this one stopped because it stands in for it"`
+	SupersededBy    *RunID            `json:"superseded_by,omitempty" doc:"the newer run that stopped this one"`
+	FailFast        bool              `json:"fail_fast,omitempty" doc:"the rest is stopped once a job has failed"`
 	RetryOf         *RunID            `json:"retry_of,omitempty" doc:"the run whose failed jobs this one repeats"`
 	Labels          map[string]string `json:"labels,omitempty" doc:"free key=value text from the submitter: branch, commit, CI link"`
 	SubmittedAt     time.Time         `json:"submitted_at"`

@@ -3,6 +3,7 @@ package qgjob
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 	"unicode"
 )
@@ -13,7 +14,18 @@ type SubmitRequest struct {
 	OrgID  OrgID             `json:"org_id"`
 	Jobs   []JobSpec         `json:"jobs" minItems:"1" maxItems:"10000"`
 	Labels map[string]string `json:"labels,omitempty" doc:"free key=value text kept with the run: branch, commit, CI link"`
+
+	SupersedeKey string `json:"supersede_key,omitempty" doc:"older runs of the org with the same key that have not ended are stopped; not those of the same CI run (label ci.run)"`
+	ReusePassed  bool   `json:"reuse_passed,omitempty" doc:"take over the result of a job that passed within seven days with the same build, bundle, test, target, requirements and reset; a flaky pass never"`
+	FailFast     bool   `json:"fail_fast,omitempty" doc:"stop the rest of the run once a job has failed"`
 }
+
+// LabelCIRun is the label of a run that names the CI run it belongs to. Runs
+// with the same one are legs of one matrix, and never supersede each other.
+const LabelCIRun = "ci.run"
+
+// MaxSupersedeKey is how long a supersede key may be, in bytes.
+const MaxSupersedeKey = 300
 
 // JobSpec is one job of a SubmitRequest. Zero fields take their defaults.
 type JobSpec struct {
@@ -91,6 +103,14 @@ func (r SubmitRequest) Check() error {
 	}
 	if err := CheckLabels("labels", r.Labels); err != nil {
 		return err
+	}
+	if r.SupersedeKey != "" {
+		if len(r.SupersedeKey) > MaxSupersedeKey {
+			return Invalid("supersede_key", fmt.Sprintf("supersede_key has %d bytes; allowed: %d", len(r.SupersedeKey), MaxSupersedeKey))
+		}
+		if strings.ContainsFunc(r.SupersedeKey, func(c rune) bool { return !unicode.IsPrint(c) }) {
+			return Invalid("supersede_key", "supersede_key holds unprintable characters")
+		}
 	}
 	for i, j := range r.Jobs {
 		if err := j.WithDefaults().Check(); err != nil {

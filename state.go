@@ -100,6 +100,9 @@ const (
 	ReasonAgentReturned   Reason = "agent_returned"    // the agent gave the job back
 	ReasonOfferExpired    Reason = "offer_expired"     // the agent never started the job
 	ReasonCancelled       Reason = "cancelled"         // someone asked for it
+	ReasonSuperseded      Reason = "superseded"        // a newer run stands in for its run
+	ReasonFailFast        Reason = "fail_fast"         // another job of its run failed, and the run was to stop then
+	ReasonReused          Reason = "reused"            // the result of an earlier job was taken over
 	ReasonPoison          Reason = "poison"            // broke its agents as often as the infrastructure budget allows
 )
 

@@ -418,6 +418,33 @@ func (f *ciFarm) in(t *testing.T) *ciFarm {
 	return &other
 }
 
+// TestActStoppedSlow: runs that the farm itself ends early are red, say why, and name what failed.
+func TestActStoppedSlow(t *testing.T) {
+	f := newCIFarm(t)
+	t.Run("superseded", func(t *testing.T) {
+		g := f.in(t)
+		old := g.begin(action("supersede-key: main", "test: |", "  tests/pass-60000-1", "  tests/pass-60000-2"))
+		g.awaitRunning()
+		newer := g.begin(action("supersede-key: main", "test: tests/pass-0-1"))
+		old.end()
+		old.want(false, "cancelled")
+		newer.end()
+		newer.want(true, "passed")
+		old.wantSummary("superseded by "+newer.outputs["run-id"], "| 🚫 cancelled |")
+	})
+	t.Run("fail fast", func(t *testing.T) {
+		r := f.in(t).begin(action("fail-fast: true", "test: |", "  tests/fail-0-1", "  tests/pass-60000-1", "  tests/pass-60000-2")).end()
+		r.want(false, "failed")
+		if r.outputs["failed"] != "1" || r.outputs["passed"] != "0" {
+			t.Errorf("outputs %v", r.outputs)
+		}
+		r.wantSummary("| ❌ failed | tests/fail")
+		if got := r.annotations(); len(got) == 0 || !strings.HasPrefix(got[0], "error tests/fail-0-1 [failed: tests/fail-0-1]") {
+			t.Errorf("annotations %q", got)
+		}
+	})
+}
+
 // TestActCancelledSlow: the runner interrupts the process of a step. The action's is qgjob itself, so its run is cancelled on the server and the
 // step is red; the agent's test is stopped.
 func TestActCancelledSlow(t *testing.T) {

@@ -26,20 +26,28 @@ type githubEvent struct {
 	} `json:"pull_request"`
 }
 
-// ciLabels adds to a run's labels what a job of GitHub Actions knows of its
-// commit, so that the farm can show the verdict there. What the caller gave
+// ciLabels adds to a run's labels which CI run it is of and, in a job of GitHub
+// Actions, its commit, so that the farm can show the verdict there. What the caller gave
 // stays; what does not fit is left out.
 func ciLabels(env map[string]string, given map[string]string) map[string]string {
+	found := map[string]string{qgjob.LabelCIRun: ciRun(env)}
 	if !onGitHub(env) {
-		return given
+		return withLabels(given, found)
 	}
-	found := map[string]string{
+	for k, v := range map[string]string{
 		hook.LabelRepository: env["GITHUB_REPOSITORY"], hook.LabelCommit: env["GITHUB_SHA"], hook.LabelContext: env["GITHUB_JOB"],
+	} {
+		found[k] = v
 	}
 	if e, ok := readEvent(env["GITHUB_EVENT_PATH"]); ok && e.PullRequest.Number > 0 {
 		found[hook.LabelPull] = strconv.Itoa(e.PullRequest.Number)
 		found[hook.LabelCommit] = e.PullRequest.Head.SHA
 	}
+	return withLabels(given, found)
+}
+
+// withLabels adds to labels what is not there yet, and fits.
+func withLabels(given, found map[string]string) map[string]string {
 	labels := map[string]string{}
 	maps.Copy(labels, given)
 	for _, k := range qgjob.SortedKeys(found) {

@@ -31,6 +31,7 @@ func TestCILabels(t *testing.T) {
 		env, given, want map[string]string
 	}{
 		{"no CI", map[string]string{"GITHUB_REPOSITORY": "acme/shop"}, nil, nil},
+		{"another CI", map[string]string{"GITLAB_CI": "true", "CI_PIPELINE_ID": "9"}, nil, map[string]string{"ci.run": "9"}},
 		{"a push", github(nil), nil, map[string]string{"github.repository": "acme/shop", "github.sha": merge, "github.context": "e2e"}},
 		{"a pull request is about its head", github(map[string]string{"GITHUB_EVENT_PATH": event}), nil,
 			map[string]string{"github.repository": "acme/shop", "github.sha": head, "github.pr": "7", "github.context": "e2e"}},

@@ -77,6 +77,9 @@ func (g *githubJob) ended(ctx context.Context, c *client.Client, end ending) {
 		note = "This job was cancelled; the run is being cancelled too."
 	}
 	list, left := report.Annotate(jobs, g.fromRoot())
+	if note == "" {
+		note = r.stopped(end.how)
+	}
 	for _, an := range list {
 		g.command(an.Command())
 	}
@@ -97,6 +100,8 @@ func conclusionOf(end ending, failOnFlaky bool) string {
 	switch {
 	case end.how == outOfTime:
 		return "timed_out"
+	case end.how == failedFast:
+		return string(qgjob.ConclusionFailed)
 	case end.how != ended || end.cancelled:
 		return string(qgjob.ConclusionCancelled)
 	case failOnFlaky && end.result.Conclusion == qgjob.ConclusionPassed && end.result.Flaky > 0:

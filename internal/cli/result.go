@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -133,6 +134,27 @@ func (r result) code(failOnFlaky bool) int {
 		return exitFailed
 	}
 	return exitPassed
+}
+
+// stopped says why a run was not run to its end, when it was the farm that
+// stopped it; empty otherwise.
+func (r result) stopped(h how) string {
+	if h == failedFast {
+		return fmt.Sprintf("a test has failed, and the rest was to stop; %s still to confirm", unconfirmed(r.Queued+r.Running))
+	}
+	for _, j := range r.Jobs {
+		if j.Reason == qgjob.ReasonSuperseded || j.Reason == qgjob.ReasonFailFast {
+			return j.Message
+		}
+	}
+	return ""
+}
+
+func unconfirmed(n int) string {
+	if n == 1 {
+		return "1 test has"
+	}
+	return fmt.Sprintf("%d tests have", n)
 }
 
 // ranked is the jobs in the order in which people read a result: what failed

@@ -19,6 +19,8 @@ type submitOptions struct {
 	timeout          time.Duration
 	key              string
 	requires, labels []string
+	supersede        string
+	reuse, failFast  bool
 	json             bool
 	wait             bool
 	waits            waitOptions
@@ -72,6 +74,9 @@ summary, its annotations and its outputs.`,
 	f.StringVar(&o.key, "idempotency-key", "", "a repeated submit with the same key gives the same jobs; in CI the job's own by default")
 	f.StringArrayVar(&o.requires, "requires", nil, "label that the agent must have, key=value; may be repeated")
 	f.StringArrayVar(&o.labels, "label", nil, "text to keep with the run, key=value; may be repeated")
+	f.StringVar(&o.supersede, "supersede-key", "", "stop older runs of the org with the same key; in CI repository, ref and workflow by default, none for no key")
+	f.BoolVar(&o.reuse, "reuse-passed", false, "take over results of tests that passed with the same build and bundle within seven days (with --app or an uploaded build, and --bundle)")
+	f.BoolVar(&o.failFast, "fail-fast", false, "stop the rest of the run once a test has failed")
 	f.BoolVar(&o.json, "json", false, "print JSON")
 	f.BoolVar(&o.wait, "wait", false, "wait for the verdict and exit with it")
 	f.BoolVar(&o.github, "github", onGitHub(a.env), "write summary, annotations and outputs for GitHub Actions")
@@ -114,7 +119,10 @@ func (o *submitOptions) request() (qgjob.SubmitRequest, qgjob.JobSpec, error) {
 	if err := qgjob.CheckIdempotencyKey(o.key); err != nil {
 		return fail(err)
 	}
-	req := qgjob.SubmitRequest{OrgID: qgjob.OrgID(o.org), Labels: labels}
+	if o.reuse && o.bundle == "" {
+		return fail(usage("reuse-passed", "only with --bundle: what the agents' own projects hold is not known here"))
+	}
+	req := qgjob.SubmitRequest{OrgID: qgjob.OrgID(o.org), Labels: labels, ReusePassed: o.reuse, FailFast: o.failFast}
 	spec := qgjob.JobSpec{
 		AppVersionID: qgjob.AppVersionID(o.version), Target: qgjob.Target(o.target), Priority: priority,
 		Requires: requires, Retries: o.retries, Reset: o.askedReset(), TimeoutS: int64((o.timeout + time.Second - 1) / time.Second),
@@ -142,6 +150,8 @@ func (a *app) runSubmit(ctx context.Context, o *submitOptions) error {
 		return err
 	}
 	req.Labels = ciLabels(a.env, req.Labels)
+	req.SupersedeKey = supersedeKey(a.env, o.supersede)
+	o.waits.failFast = o.failFast
 	c, err := a.client()
 	if err != nil {
 		return err

@@ -21,6 +21,7 @@ type waitOptions struct {
 	junit, html string
 	json        bool
 	cancels     bool          // an interrupt cancels the run
+	failFast    bool          // the verdict is known with the first failure
 	unreachable time.Duration // 0: maxUnreachable
 	confirm     time.Duration // 0: confirmWithin
 	ci          *githubJob    // nil off GitHub
@@ -139,11 +140,14 @@ func (a *app) conclude(ctx context.Context, c *client.Client, s subject, o waitO
 	case outOfTime:
 		a.note("%v has not ended within %v: %s; go on waiting with: qgjob wait %v", s, o.timeout, end.result.tally(), s)
 	}
+	if why := end.result.stopped(end.how); why != "" {
+		a.note("%v: %s", s, why)
+	}
 	if o.json {
 		if err := a.json(end.result); err != nil {
 			return err
 		}
-	} else if end.how == ended {
+	} else if end.how == ended || end.how == failedFast {
 		a.summary(end.result, s)
 	}
 	if end.how == outOfTime {

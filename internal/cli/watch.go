@@ -15,6 +15,7 @@ const (
 	heartbeatEvery = 30 * time.Second
 	pollEvery      = 20 * time.Second // in case a proxy holds the stream back
 	cancelWithin   = 15 * time.Second
+	failFastWithin = 2 * time.Second // for the rest of a run to stop, once its verdict is known
 	confirmWithin  = 6 * time.Second // for a cancel off a terminal: GitHub asks again after 7.5 s and kills 2.5 s later
 )
 
@@ -26,6 +27,7 @@ const (
 	outOfTime                // --wait-timeout
 	leftRunning              // an interrupt, the run goes on
 	leftCancelled            // a second interrupt, the run is being cancelled
+	failedFast               // a job has failed, and the rest is being cancelled
 )
 
 type ending struct {
@@ -105,6 +107,9 @@ func (w *watcher) watch(ctx context.Context) (ending, error) {
 			}
 		case <-w.leaveAt:
 			w.draw(false)
+			if !w.cancelled {
+				return ending{how: failedFast, result: w.asSeen()}, nil
+			}
 			return ending{how: leftCancelled, result: w.asSeen()}, nil
 		case <-tick.C:
 			w.tick()
@@ -209,6 +214,9 @@ func (w *watcher) take(n news) bool {
 		w.back()
 		if l, ok := w.state.apply(*n.event); ok {
 			w.show(l)
+		}
+		if w.opts.failFast && w.leaveAt == nil && n.event.Kind == qgjob.EventJobFinished && n.event.Status == qgjob.Failed {
+			w.leaveAt = time.After(failFastWithin) // the rest is being stopped; its agents may be slow to say so
 		}
 		own := n.event.JobID != nil && *n.event.JobID == w.state.only && n.event.Kind == qgjob.EventJobFinished
 		return own || n.event.Kind == qgjob.EventRunFinished

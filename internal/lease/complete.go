@@ -37,7 +37,7 @@ func Complete(j Job, a Attempt, r Result, now time.Time, jitter float64) (Change
 	switch {
 	case j.State == qgjob.Cancelling:
 		ended.Outcome, ended.Reason = qgjob.OutcomeCancelled, qgjob.ReasonCancelled
-		c := end(j, qgjob.Cancelled, qgjob.ReasonCancelled, "cancelled on request", a.LeaseID)
+		c := cancelled(j, "cancelled on request", a.LeaseID)
 		c.Attempt = ended
 		return c, nil
 	case j.State == qgjob.Assigned && (r.Outcome == qgjob.OutcomeInterrupted || r.Outcome == qgjob.OutcomeCancelled):

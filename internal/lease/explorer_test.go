@@ -36,7 +36,7 @@ type rules struct {
 
 // theRules are the real ones.
 func theRules() rules {
-	return rules{offer: lease.Offer, start: lease.Start, renew: lease.Renew, cancel: lease.Cancel, release: lease.Release,
+	return rules{offer: lease.Offer, start: lease.Start, renew: lease.Renew, cancel: func(j lease.Job) (lease.Change, error) { return lease.Cancel(j, qgjob.ReasonCancelled, "") }, release: lease.Release,
 		expire: lease.Expire, timeout: lease.Timeout, complete: lease.Complete,
 		fence: func(serial, _ uint8) qgjob.LeaseID { return randomIDs[serial] }}
 }

@@ -65,7 +65,7 @@ func (s *story) expire() {
 
 func (s *story) cancel() {
 	s.Helper()
-	c, err := lease.Cancel(s.job)
+	c, err := lease.Cancel(s.job, qgjob.ReasonCancelled, "")
 	s.took(c, err)
 }
 
@@ -420,7 +420,7 @@ func TestRefusalsTellTheNextStep(t *testing.T) {
 	}
 	s.start("1")
 	s.completes("1", qgjob.OutcomePassed)
-	if _, err = lease.Cancel(s.job); err == nil || err.Error() != "the job has ended already: passed" {
+	if _, err = lease.Cancel(s.job, qgjob.ReasonCancelled, ""); err == nil || err.Error() != "the job has ended already: passed" {
 		t.Errorf("%v", err)
 	}
 }

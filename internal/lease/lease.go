@@ -139,18 +139,21 @@ func Renew(j Job, id qgjob.LeaseID) (Job, qgjob.LeaseAnswer) {
 // Cancel asks a job to stop. What waits is cancelled at once; what is leased
 // becomes cancelling until its agent says so or its lease expires; a second
 // request changes nothing. A terminal job refuses and names its state.
-func Cancel(j Job) (Change, error) {
+//
+// why is what the job ends with, and note what people read: empty, and they
+// say that somebody asked for it. A job that is cancelling remembers both.
+func Cancel(j Job, why qgjob.Reason, note string) (Change, error) {
 	switch {
 	case j.State.Terminal():
 		return Change{}, qgjob.Conflict(qgjob.CodeTerminal, "the job has ended already: %s", j.State)
 	case j.State == qgjob.Cancelling:
 		return Change{Job: j}, nil
 	case j.State == qgjob.Queued:
-		j.CancelRequested = true
-		return end(j, qgjob.Cancelled, qgjob.ReasonCancelled, "cancelled while it waited", ""), nil
+		j.CancelRequested, j.Reason, j.Message = true, why, note
+		return cancelled(j, "cancelled while it waited", ""), nil
 	}
 	move(&j, qgjob.Cancelling)
-	j.CancelRequested = true
+	j.CancelRequested, j.Reason, j.Message = true, why, note
 	return Change{Job: j, Event: qgjob.EventJobCancelling}, nil
 }
 
@@ -164,7 +167,7 @@ func Release(j Job, id qgjob.LeaseID, why qgjob.Reason, now time.Time) (Change, 
 	ended := &Ended{LeaseID: id, Outcome: qgjob.OutcomeReleased, Reason: why}
 	if j.State == qgjob.Cancelling {
 		ended.Outcome, ended.Reason = qgjob.OutcomeCancelled, qgjob.ReasonCancelled
-		c := end(j, qgjob.Cancelled, qgjob.ReasonCancelled, "cancelled before it started", "")
+		c := cancelled(j, "cancelled before it started", "")
 		c.Attempt = ended
 		return c, nil
 	}
@@ -187,7 +190,7 @@ func Expire(j Job, id qgjob.LeaseID, ver int64, now time.Time) (Change, error) {
 	ended := &Ended{LeaseID: id, Outcome: qgjob.OutcomeLost, Reason: qgjob.ReasonAgentLost,
 		Message: fmt.Sprintf("agent %s was not heard of any more", j.Agent)}
 	if j.State == qgjob.Cancelling {
-		c := end(j, qgjob.Cancelled, qgjob.ReasonCancelled, "cancelled; its agent was lost before it said so", "")
+		c := cancelled(j, "cancelled; its agent was lost before it said so", "")
 		c.Attempt = ended
 		return c, nil
 	}
@@ -207,7 +210,7 @@ func Timeout(j Job, id qgjob.LeaseID, now time.Time) (Change, error) {
 		Message: fmt.Sprintf("agent %s did not end the test within %s and %s for set-up", j.Agent, j.Timeout, qgjob.InstallAllowance)}
 	if j.State == qgjob.Cancelling {
 		ended.Outcome, ended.Reason = qgjob.OutcomeCancelled, qgjob.ReasonCancelled
-		c := end(j, qgjob.Cancelled, qgjob.ReasonCancelled, "cancelled; its agent never stopped it", "")
+		c := cancelled(j, "cancelled; its agent never stopped it", "")
 		c.Attempt = ended
 		return c, nil
 	}
@@ -224,6 +227,14 @@ func end(j Job, to qgjob.JobState, why qgjob.Reason, msg string, by qgjob.LeaseI
 	move(&j, to)
 	j.Reason, j.Message, j.DoneLease = why, msg, by
 	return Change{Job: j, Event: qgjob.EventJobFinished}
+}
+
+// cancelled ends a job that was to stop, with what it remembers of why.
+func cancelled(j Job, how string, by qgjob.LeaseID) Change {
+	if j.Reason == qgjob.ReasonSuperseded || j.Reason == qgjob.ReasonFailFast {
+		return end(j, qgjob.Cancelled, j.Reason, j.Message, by)
+	}
+	return end(j, qgjob.Cancelled, qgjob.ReasonCancelled, how, by)
 }
 
 // requeue lets a job wait again, in its old place of the order.

@@ -200,7 +200,7 @@ var endingMutants = []mutant{
 				if j.State.Terminal() {
 					j.State = qgjob.Queued
 				}
-				return lease.Cancel(j)
+				return lease.Cancel(j, qgjob.ReasonCancelled, "")
 			}
 		},
 	},

@@ -223,7 +223,7 @@ func (l *ledger) timeout(t *rapid.T) {
 
 func (l *ledger) cancel(t *rapid.T) {
 	before := l.job.State
-	c, err := lease.Cancel(l.job)
+	c, err := lease.Cancel(l.job, qgjob.ReasonCancelled, "")
 	if ok := l.took(t, c, err); ok == before.Terminal() {
 		t.Fatalf("cancel of a job that is %s: %v", before, err)
 	}
@@ -318,7 +318,7 @@ func (l *ledger) check(t *rapid.T) {
 	if j.State.Terminal() && j.State != qgjob.Passed && j.Reason == qgjob.ReasonNone {
 		t.Fatalf("%s without a reason", j.State)
 	}
-	if j.State.Leased() && j.Reason != qgjob.ReasonNone {
+	if j.State.Leased() && j.State != qgjob.Cancelling && j.Reason != qgjob.ReasonNone {
 		t.Fatalf("%s and still %q", j.State, j.Reason)
 	}
 }

@@ -160,7 +160,7 @@ func occurrences() map[string]occurrence {
 		"start of the older lease": {0, func(s situation, now time.Time) answered { return started(lease.Start(s.job, old, now)) }},
 		"renew":                    {0, func(s situation, _ time.Time) answered { return renewed(lease.Renew(s.job, cur)) }},
 		"renew of the older lease": {0, func(s situation, _ time.Time) answered { return renewed(lease.Renew(s.job, old)) }},
-		"cancel":                   {0, func(s situation, _ time.Time) answered { return got(lease.Cancel(s.job)) }},
+		"cancel":                   {0, func(s situation, _ time.Time) answered { return got(lease.Cancel(s.job, qgjob.ReasonCancelled, "")) }},
 		"release": {0, func(s situation, now time.Time) answered {
 			return got(lease.Release(s.job, cur, qgjob.ReasonOfferExpired, now))
 		}},

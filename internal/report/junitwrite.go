@@ -212,6 +212,9 @@ func (j JobReport) properties() []xmlProperty {
 	if j.Job.BuildSHA256 != "" {
 		out = append(out, xmlProperty{"build", string(j.Job.BuildSHA256)})
 	}
+	if j.Job.ReusedFrom != nil {
+		out = append(out, xmlProperty{"reused_from", j.Job.ReusedFrom.String()})
+	}
 	if a := j.deciding(); a != nil {
 		out = append(out, xmlProperty{"attempt", strconv.Itoa(a.Number)}, xmlProperty{"agent", string(a.AgentID)}, xmlProperty{"install", string(a.Install)})
 	} else if j.Job.AgentID != "" {

@@ -19,12 +19,15 @@ const (
 	groupsStep = 200
 )
 
-// prune forgets what is of no more use: idempotency keys, and groups that
+// prune forgets what is of no more use: idempotency keys, passes, and groups that
 // nothing has waited in for a while.
 func (s *Server) prune() loop {
 	idle := idleGroups{}
 	return loop{"prune keys and groups", pruneEvery, func(ctx context.Context) error {
 		if _, err := untilDone(ctx, func() (int, bool, error) { return s.Store.ForgetKeys(ctx, time.Now().Add(-KeepKeys)) }); err != nil {
+			return err
+		}
+		if _, err := untilDone(ctx, func() (int, bool, error) { return s.Store.ForgetPasses(ctx) }); err != nil {
 			return err
 		}
 		var all []store.EmptyGroup

@@ -105,6 +105,7 @@ func (s *Server) Run(ctx context.Context) error {
 		s.moveHistory(),
 		s.prune(),
 		s.tell(),
+		s.stopRuns(),
 	} {
 		loops.Go(func() { s.repeat(ctx, l) })
 	}

@@ -205,7 +205,7 @@ func (s *Store) CancelJob(ctx context.Context, id qgjob.JobID) (qgjob.Job, error
 		if err != nil {
 			return err
 		}
-		return t.cancel(j)
+		return t.cancel(j, qgjob.ReasonCancelled, "")
 	})
 	if err != nil {
 		return qgjob.Job{}, err
@@ -213,8 +213,8 @@ func (s *Store) CancelJob(ctx context.Context, id qgjob.JobID) (qgjob.Job, error
 	return s.Job(ctx, id)
 }
 
-func (t *tx) cancel(j *jobRow) error {
-	c, err := lease.Cancel(j.Job)
+func (t *tx) cancel(j *jobRow, why qgjob.Reason, note string) error {
+	c, err := lease.Cancel(j.Job, why, note)
 	if err != nil {
 		if e, ok := errors.AsType[*qgjob.Error](err); ok {
 			e.Message = j.id.String() + ": " + e.Message
@@ -242,7 +242,7 @@ func (s *Store) CancelRun(ctx context.Context, id qgjob.RunID) (qgjob.Run, error
 				return err
 			}
 			for _, j := range jobs {
-				if err := t.cancel(j); err != nil {
+				if err := t.cancel(j, qgjob.ReasonCancelled, ""); err != nil {
 					return err
 				}
 			}

@@ -27,6 +27,7 @@ type jobRow struct {
 	retries    int
 	submitted  int64
 	finished   int64
+	reusedFrom qgjob.JobID // 0 for a job that ran itself
 	claimID    string
 	side       string // past when it was read from history
 	lease.Job
@@ -34,14 +35,14 @@ type jobRow struct {
 
 const jobColumns = `id, org_id, run_id, group_id, app_version_id, build_sha256, bundle_sha256, test_path, target, requires, reset, priority, rank, estimate_ms,
 	retries, timeout_ms, submitted_at, state, ready_at, lease_id, lease_no, lease_ver, claim_id, agent_id, incarnation, started, starts,
-	infra_fails, test_attempts, cancel_requested, done_lease, reason, message, flaky, avoid_agent, avoid_until, started_at, finished_at`
+	infra_fails, test_attempts, cancel_requested, done_lease, reason, message, flaky, avoid_agent, avoid_until, started_at, finished_at, reused_from`
 
 func scanJob(row scanner) (*jobRow, error) {
 	j := &jobRow{}
 	var timeoutMS, readyAt, avoidUntil, startedAt int64
 	err := row.Scan(&j.id, &j.org, &j.run, &j.group, &j.version, &j.build, &j.bundle, &j.testPath, &j.target, &j.requires, &j.reset, &j.priority, &j.rank, &j.estimateMS,
 		&j.retries, &timeoutMS, &j.submitted, &j.State, &readyAt, &j.LeaseID, &j.LeaseNo, &j.LeaseVer, &j.claimID, &j.Agent, &j.Incarnation, &j.Started, &j.Starts,
-		&j.InfraFails, &j.TestAttempts, &j.CancelRequested, &j.DoneLease, &j.Reason, &j.Message, &j.Flaky, &j.AvoidAgent, &avoidUntil, &startedAt, &j.finished)
+		&j.InfraFails, &j.TestAttempts, &j.CancelRequested, &j.DoneLease, &j.Reason, &j.Message, &j.Flaky, &j.AvoidAgent, &avoidUntil, &startedAt, &j.finished, &j.reusedFrom)
 	j.MaxTestAttempts = j.retries + 1
 	j.Timeout = time.Duration(timeoutMS) * time.Millisecond
 	j.ReadyAt, j.AvoidUntil, j.StartedAt = fromMS(readyAt), fromMS(avoidUntil), fromMS(startedAt)
@@ -51,8 +52,13 @@ func scanJob(row scanner) (*jobRow, error) {
 // view is the job as the API shows it.
 func (j *jobRow) view() qgjob.Job {
 	requires, _ := parseLabels(j.requires) // was written by labelsJSON
+	var reusedFrom *qgjob.JobID
+	if j.reusedFrom != 0 {
+		reusedFrom = &j.reusedFrom
+	}
 	return qgjob.Job{
-		JobID: j.id, RunID: j.run, OrgID: j.org, AppVersionID: j.version, TestPath: j.testPath, Target: j.target, Priority: j.priority,
+		ReusedFrom: reusedFrom,
+		JobID:      j.id, RunID: j.run, OrgID: j.org, AppVersionID: j.version, TestPath: j.testPath, Target: j.target, Priority: j.priority,
 		Status: j.State, Reason: j.Reason, Message: j.Message, Attempts: j.Starts, Flaky: j.Flaky, AgentID: j.Agent, GroupID: j.group,
 		Requires: requires, Retries: j.retries, TimeoutS: int64(j.Timeout / time.Second), Reset: j.reset, BuildSHA256: j.build, BundleSHA256: j.bundle,
 		SubmittedAt: fromMS(j.submitted), StartedAt: timePtr(ms(j.StartedAt)), FinishedAt: timePtr(j.finished),

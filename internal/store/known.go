@@ -73,11 +73,11 @@ func (t *tx) askLeases(side string, ids []string) {
 	for i := range args {
 		args[i] = ids[min(i, len(ids)-1)]
 	}
-	t.ask(`SELECT `+jobColumns+`, attempt_lease, attempt_outcome, attempt_digest, run_total, run_passed, run_failed, run_errored, run_cancelled, run_flaky FROM `+side+`jobs
+	t.ask(`SELECT `+jobColumns+`, attempt_lease, attempt_outcome, attempt_digest, run_total, run_passed, run_failed, run_errored, run_cancelled, run_flaky, run_fail_fast, run_stop FROM `+side+`jobs
 		JOIN (SELECT job_id AS attempt_job, lease_id AS attempt_lease, outcome AS attempt_outcome, digest AS attempt_digest FROM `+side+`attempts
 			WHERE lease_id IN (`+placesOf(t.w.dialect, places)+`)) a ON id = attempt_job
 		JOIN (SELECT id AS run_key, total AS run_total, passed AS run_passed, failed AS run_failed, errored AS run_errored, cancelled AS run_cancelled,
-			flaky AS run_flaky FROM `+side+`runs) r ON run_id = run_key`, args, func(row scanner) error {
+			flaky AS run_flaky, fail_fast AS run_fail_fast, stop AS run_stop FROM `+side+`runs) r ON run_id = run_key`, args, func(row scanner) error {
 		l := &leasedJob{}
 		c := &runCount{}
 		j, err := scanJob(withMore{row, append([]any{&l.attempt.LeaseID, &l.attempt.Outcome, &l.attempt.Digest}, c.tally()...)})
@@ -138,12 +138,14 @@ type runCount struct {
 	installs, avoided, installMS int64
 	finished                     int64
 	changed                      bool
+	failFast                     bool         // a failure stops the rest
+	stop                         qgjob.Reason // why the rest is being stopped; empty: it is not
 }
 
 // tally are the places of the columns total, passed, failed, errored,
-// cancelled and flaky.
+// cancelled, flaky, fail_fast and stop.
 func (c *runCount) tally() []any {
-	return []any{&c.now.Total, &c.now.Passed, &c.now.Failed, &c.now.Errored, &c.now.Cancelled, &c.now.Flaky}
+	return []any{&c.now.Total, &c.now.Passed, &c.now.Failed, &c.now.Errored, &c.now.Cancelled, &c.now.Flaky, &c.failFast, &c.stop}
 }
 
 // runOf gives the tally of a job's run.
@@ -152,7 +154,7 @@ func (t *tx) runOf(j *jobRow) (*runCount, error) {
 		return c, nil
 	}
 	c := &runCount{}
-	found, err := t.queryRow(`SELECT total, passed, failed, errored, cancelled, flaky FROM runs WHERE id = $1`, []any{int64(j.run)}, c.tally()...)
+	found, err := t.queryRow(`SELECT total, passed, failed, errored, cancelled, flaky, fail_fast, stop FROM runs WHERE id = $1`, []any{int64(j.run)}, c.tally()...)
 	if err == nil && !found {
 		err = fmt.Errorf("%s is missing", j.run)
 	}
@@ -193,8 +195,11 @@ func (t *tx) countEnd(j *jobRow) error {
 	if final := c.now.Conclude(); final != "" {
 		c.finished = t.nowMS
 		t.tell(qgjob.Event{Kind: qgjob.EventRunFinished, OrgID: j.org, RunID: j.run, Final: final})
+	} else if c.failFast && c.stop == "" && j.State == qgjob.Failed {
+		c.stop = qgjob.ReasonFailFast
+		return t.stopRun(j.run, c.stop, fmt.Sprintf("not run to its end: %s (%s) had failed", j.id, j.testPath))
 	}
-	return nil
+	return t.keepPass(j)
 }
 
 func (t *tx) writeRuns() error {

@@ -15,6 +15,7 @@ type learnt struct {
 	tests    map[testKey]schedule.Estimate
 	installs map[installKey]schedule.Estimate
 	averages map[averageKey]schedule.Average
+	failing  map[testKey]bool // whether the last attempt failed; of tests whose estimate is known
 }
 
 const learntLimit = 100_000
@@ -41,7 +42,7 @@ const (
 )
 
 func newLearnt() learnt {
-	return learnt{tests: map[testKey]schedule.Estimate{}, installs: map[installKey]schedule.Estimate{}, averages: map[averageKey]schedule.Average{}}
+	return learnt{tests: map[testKey]schedule.Estimate{}, installs: map[installKey]schedule.Estimate{}, averages: map[averageKey]schedule.Average{}, failing: map[testKey]bool{}}
 }
 
 // expectTest gives the seconds that a test is expected to take, in whole
@@ -127,15 +128,27 @@ func (t *tx) testEstimate(k testKey) (e schedule.Estimate, err error) {
 	if e, ok := known[k]; ok {
 		return e, nil
 	}
-	if _, err = t.queryRow(`SELECT n, mean_s FROM test_estimates WHERE org_id = $1 AND test_path = $2 AND target = $3`,
-		[]any{string(k.org), k.path, string(k.target)}, &e.N, &e.Mean); err != nil {
+	failing := false
+	if _, err = t.queryRow(`SELECT n, mean_s, last_failed FROM test_estimates WHERE org_id = $1 AND test_path = $2 AND target = $3`,
+		[]any{string(k.org), k.path, string(k.target)}, &e.N, &e.Mean, &failing); err != nil {
 		return e, fmt.Errorf("read the estimate of %s: %w", k.path, err)
 	}
 	if len(known) > learntLimit {
 		clear(known)
+		clear(t.m.learnt.failing)
 	}
-	known[k] = e
+	known[k], t.m.learnt.failing[k] = e, failing
 	return e, nil
+}
+
+// rank is a test's place in its run: those that are new, or failed when they
+// last ran, come first, so that bad news comes early. The test's estimate has
+// been asked for before.
+func (t *tx) rank(k testKey) int {
+	if t.m.learnt.failing[k] || t.m.learnt.tests[k].N == 0 {
+		return 0
+	}
+	return 1
 }
 
 func (t *tx) installEstimate(k installKey) (e schedule.Estimate, err error) {
@@ -169,12 +182,19 @@ func (t *tx) average(k averageKey) (a schedule.Average, err error) {
 }
 
 // learn takes what an attempt says of how long its test and its install take.
-// A test that timed out, or that infrastructure broke, says nothing, nor does
-// a result without a duration. An install may take no time at all.
+// A test that timed out, or that infrastructure broke, says nothing of that,
+// nor does a result without a duration. An install may take no time at all.
 func (t *tx) learn(j *jobRow, req *qgjob.CompleteRequest) error {
+	k := testKey{j.org, j.testPath, j.target}
 	ended := req.Outcome == qgjob.OutcomePassed || (req.Outcome == qgjob.OutcomeFailed && req.Reason != qgjob.ReasonTimeout)
 	if ended && req.TestMS > 0 {
-		if err := t.learnTest(testKey{j.org, j.testPath, j.target}, float64(req.TestMS)/1000); err != nil {
+		if err := t.learnTest(k, float64(req.TestMS)/1000, req.Outcome == qgjob.OutcomeFailed); err != nil {
+			return err
+		}
+	} else if req.Outcome == qgjob.OutcomeFailed {
+		t.m.learnt.failing[k] = true
+		if err := t.write("note the failure of "+k.path, `INSERT INTO test_estimates (org_id, test_path, target, n, mean_s, last_failed) VALUES ($1, $2, $3, 0, 0, 1)
+			ON CONFLICT (org_id, test_path, target) DO UPDATE SET last_failed = 1`, string(k.org), k.path, string(k.target)); err != nil {
 			return err
 		}
 	}
@@ -184,16 +204,16 @@ func (t *tx) learn(j *jobRow, req *qgjob.CompleteRequest) error {
 	return nil
 }
 
-func (t *tx) learnTest(k testKey, seconds float64) error {
+func (t *tx) learnTest(k testKey, seconds float64, failed bool) error {
 	e, err := t.testEstimate(k)
 	if err != nil {
 		return err
 	}
 	e = e.Observe(seconds)
-	t.m.learnt.tests[k] = e
-	if err := t.write("write the estimate of "+k.path, `INSERT INTO test_estimates (org_id, test_path, target, n, mean_s) VALUES ($1, $2, $3, $4, $5)
-		ON CONFLICT (org_id, test_path, target) DO UPDATE SET n = excluded.n, mean_s = excluded.mean_s`,
-		string(k.org), k.path, string(k.target), e.N, e.Mean); err != nil {
+	t.m.learnt.tests[k], t.m.learnt.failing[k] = e, failed
+	if err := t.write("write the estimate of "+k.path, `INSERT INTO test_estimates (org_id, test_path, target, n, mean_s, last_failed) VALUES ($1, $2, $3, $4, $5, $6)
+		ON CONFLICT (org_id, test_path, target) DO UPDATE SET n = excluded.n, mean_s = excluded.mean_s, last_failed = excluded.last_failed`,
+		string(k.org), k.path, string(k.target), e.N, e.Mean, flag(failed)); err != nil {
 		return err
 	}
 	return t.learnAverage(averageKey{k.org, whatTest}, seconds)

@@ -154,7 +154,8 @@ func (s *Store) jobs(ctx context.Context, query string, args ...any) ([]qgjob.Jo
 	return jobs, unavailable(err)
 }
 
-const runColumns = `id, org_id, total, passed, failed, errored, cancelled, flaky, installs, avoided, install_ms, retry_of, labels, created_at, finished_at`
+const runColumns = `id, org_id, total, passed, failed, errored, cancelled, flaky, installs, avoided, install_ms, retry_of, labels, created_at, finished_at,
+	supersede_key, superseded_by, supersedes, fail_fast, stop, stop_note`
 
 // Run gives one run with its tally as of now.
 func (s *Store) Run(ctx context.Context, id qgjob.RunID) (qgjob.Run, error) {
@@ -191,15 +192,18 @@ func (s *Store) runs(ctx context.Context, where, order string, args ...any) ([]q
 	runs := []qgjob.Run{}
 	err = eachRow(rows, func(rows *sql.Rows) error {
 		var r qgjob.Run
-		var retryOf qgjob.RunID
-		var labels string
+		var retryOf, supersededBy, supersedes qgjob.RunID
+		var labels, key, stop, note string
 		var created, finished int64
 		if err := rows.Scan(&r.RunID, &r.OrgID, &r.Tally.Total, &r.Tally.Passed, &r.Tally.Failed, &r.Tally.Errored, &r.Tally.Cancelled, &r.Tally.Flaky,
-			&r.Installs, &r.InstallsAvoided, &r.InstallMS, &retryOf, &labels, &created, &finished); err != nil {
+			&r.Installs, &r.InstallsAvoided, &r.InstallMS, &retryOf, &labels, &created, &finished,
+			&key, &supersededBy, &supersedes, &r.FailFast, &stop, &note); err != nil {
 			return err
 		}
-		if retryOf != 0 {
-			r.RetryOf = &retryOf
+		for to, id := range map[**qgjob.RunID]qgjob.RunID{&r.RetryOf: retryOf, &r.SupersededBy: supersededBy, &r.Supersedes: supersedes} {
+			if id != 0 {
+				*to = &id
+			}
 		}
 		r.SubmittedAt, r.FinishedAt, r.Conclusion = fromMS(created), timePtr(finished), r.Tally.Conclude()
 		var err error

@@ -89,6 +89,7 @@ func (t *tx) forgetLearnt(changed []averageKey) (installs []qgjob.OrgID) {
 	}
 	if tests {
 		clear(t.m.learnt.tests)
+		clear(t.m.learnt.failing)
 	}
 	if len(installs) > 0 {
 		clear(t.m.learnt.installs)

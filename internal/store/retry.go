@@ -53,7 +53,7 @@ func (s *Store) resubmit(ctx context.Context, run qgjob.Run, jobs []qgjob.Job, k
 	if err != nil {
 		return qgjob.SubmitResponse{}, err
 	}
-	sub := &submission{key: key, retryOf: run.RunID, bound: owner.Run, req: qgjob.SubmitRequest{OrgID: run.OrgID, Labels: run.Labels}}
+	sub := &submission{key: key, retryOf: run.RunID, bound: owner.Run, req: qgjob.SubmitRequest{OrgID: run.OrgID, Labels: run.Labels, FailFast: run.FailFast}}
 	for _, j := range jobs {
 		sub.req.Jobs = append(sub.req.Jobs, qgjob.JobSpec{
 			AppVersionID: j.AppVersionID, TestPath: j.TestPath, Target: j.Target, Priority: j.Priority, Requires: j.Requires,

@@ -153,22 +153,24 @@ func (t *tx) number(fresh []*submission, jobs int) error {
 }
 
 const (
-	newRunColumns = "id, org_id, total, retry_of, labels, created_at"
-	newJobColumns = "id, org_id, run_id, group_id, app_version_id, build_sha256, bundle_sha256, test_path, target, requires, reset, priority, estimate_ms, retries, timeout_ms, submitted_at, state"
+	newRunColumns = "id, org_id, total, retry_of, labels, created_at, supersede_key, fail_fast, passed, finished_at"
+	newJobColumns = "id, org_id, run_id, group_id, app_version_id, build_sha256, bundle_sha256, test_path, target, requires, reset, priority, estimate_ms, retries, timeout_ms, submitted_at, state, rank"
+	// A job whose result is taken over is not new: it has ended.
+	reusedJobColumns = newJobColumns + ", reason, message, reused_from, finished_at"
 )
 
 func (t *tx) writeSubmissions(fresh []*submission, jobs int) error {
-	runRows, keyRows, boundRows, jobRows := make([][]any, 0, len(fresh)), [][]any{}, [][]any{}, make([][]any, 0, jobs)
+	runRows, keyRows, boundRows, jobRows, reusedRows := make([][]any, 0, len(fresh)), [][]any{}, [][]any{}, make([][]any, 0, jobs), [][]any{}
 	for _, sub := range fresh {
 		org := string(sub.req.OrgID)
-		runRows = append(runRows, []any{int64(sub.run), org, len(sub.req.Jobs), int64(sub.retryOf), labelsJSON(sub.req.Labels), t.nowMS})
 		if sub.key != "" {
 			keyRows = append(keyRows, []any{org, sub.key, sub.bodyHash, int64(sub.run), t.nowMS})
 		}
 		if sub.bound != "" {
 			boundRows = append(boundRows, []any{org, int64(sub.run), sub.bound, t.nowMS})
 		}
-		inRun := map[qgjob.GroupID]bool{}
+		inRun, reused := map[qgjob.GroupID]bool{}, 0
+		t.tell(qgjob.Event{Kind: qgjob.EventRunSubmitted, OrgID: sub.req.OrgID, RunID: sub.run})
 		for i, spec := range sub.req.Jobs {
 			spec = spec.WithDefaults()
 			build, err := t.buildOf(sub, i)
@@ -180,18 +182,37 @@ func (t *tx) writeSubmissions(fresh []*submission, jobs int) error {
 			if err != nil {
 				return err
 			}
-			estimate, err := t.expectTest(testKey{sub.req.OrgID, spec.TestPath, spec.Target})
+			test := testKey{sub.req.OrgID, spec.TestPath, spec.Target}
+			estimate, err := t.expectTest(test)
 			if err != nil {
 				return err
+			}
+			row := []any{int64(sub.first) + int64(i), org, int64(sub.run), int64(group), string(spec.AppVersionID), string(build),
+				string(spec.BundleSHA256), spec.TestPath, string(spec.Target), key.requires, string(spec.Reset), spec.Priority, int64(estimate * 1000), spec.Retries, spec.TimeoutS * 1000, t.nowMS, string(qgjob.Queued), t.rank(test)}
+			if sub.req.ReusePassed {
+				from, err := t.passedBefore(org, build, spec)
+				if err != nil {
+					return err
+				}
+				if from != 0 {
+					reused++
+					reusedRows = append(reusedRows, t.reuse(sub, i, row, from))
+					continue
+				}
 			}
 			t.m.state.Arrive(schedule.Seconds(t.now), estimate, spec.Priority)
 			t.waits(group, spec.Priority, float64(t.nowMS)/1000, estimate, !inRun[group])
 			t.m.submitted(group, sub.run, spec.Priority)
 			inRun[group] = true
-			jobRows = append(jobRows, []any{int64(sub.first) + int64(i), org, int64(sub.run), int64(group), string(spec.AppVersionID), string(build),
-				string(spec.BundleSHA256), spec.TestPath, string(spec.Target), key.requires, string(spec.Reset), spec.Priority, int64(estimate * 1000), spec.Retries, spec.TimeoutS * 1000, t.nowMS, string(qgjob.Queued)})
+			jobRows = append(jobRows, row)
 		}
-		t.tell(qgjob.Event{Kind: qgjob.EventRunSubmitted, OrgID: sub.req.OrgID, RunID: sub.run})
+		var finished int64
+		if reused == len(sub.req.Jobs) {
+			finished = t.nowMS
+			t.tell(qgjob.Event{Kind: qgjob.EventRunFinished, OrgID: sub.req.OrgID, RunID: sub.run, Final: qgjob.Tally{Total: reused, Passed: reused}.Conclude()})
+		}
+		runRows = append(runRows, []any{int64(sub.run), org, len(sub.req.Jobs), int64(sub.retryOf), labelsJSON(sub.req.Labels), t.nowMS,
+			sub.supersedeKey(), flag(sub.req.FailFast), reused, finished})
 	}
 	t.note.Work = true
 	if err := t.insert("runs", newRunColumns, runRows); err != nil {
@@ -203,7 +224,18 @@ func (t *tx) writeSubmissions(fresh []*submission, jobs int) error {
 	if err := t.insert("idempotency", "org_id, key, body_hash, run_id, created_at", keyRows); err != nil {
 		return err
 	}
-	return t.insert("jobs", newJobColumns, jobRows)
+	if err := t.insert("jobs", newJobColumns, jobRows); err != nil {
+		return err
+	}
+	if err := t.insert("jobs", reusedJobColumns, reusedRows); err != nil {
+		return err
+	}
+	for _, sub := range fresh {
+		if err := t.standIn(sub); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // waits adds a newly submitted job to its group's aggregates. It goes behind

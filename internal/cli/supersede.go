@@ -1,0 +1,58 @@
+package cli
+
+import "strings"
+
+// noSupersede is the word for no key.
+const noSupersede = "none"
+
+// supersedeKey is the key under which a run stands in for older ones: as
+// given, else of the CI job: its repository, its branch or pull request, and
+// its workflow. Outside of CI there is none by default: whoever submits by
+// hand does not expect to stop a colleague.
+func supersedeKey(env map[string]string, given string) string {
+	switch {
+	case given == noSupersede:
+		return ""
+	case given != "":
+		return given
+	}
+	var parts []string
+	switch {
+	case onGitHub(env) && env["ACT"] != "true":
+		parts = []string{env["GITHUB_REPOSITORY"], env["GITHUB_REF"], env["GITHUB_WORKFLOW"]}
+	case env["GITLAB_CI"] == "true":
+		ref := env["CI_COMMIT_REF_NAME"]
+		if mr := env["CI_MERGE_REQUEST_IID"]; mr != "" {
+			ref = "merge request " + mr
+		}
+		parts = []string{env["CI_PROJECT_PATH"], ref, env["CI_PIPELINE_SOURCE"]}
+	case env["BUILDKITE"] == "true":
+		parts = []string{env["BUILDKITE_REPO"], env["BUILDKITE_BRANCH"], env["BUILDKITE_PIPELINE_SLUG"]}
+	case env["JENKINS_URL"] != "":
+		parts = []string{env["JENKINS_URL"], env["BRANCH_NAME"], env["JOB_NAME"]}
+	default:
+		return ""
+	}
+	for _, p := range parts[:2] {
+		if p == "" {
+			return "" // it would stand in for everybody's
+		}
+	}
+	return strings.Join(parts, " ")
+}
+
+// ciRun names the CI run that a job belongs to, so that the legs of a matrix
+// leave each other alone; empty outside of CI.
+func ciRun(env map[string]string) string {
+	switch {
+	case onGitHub(env):
+		return env["GITHUB_RUN_ID"]
+	case env["GITLAB_CI"] == "true":
+		return env["CI_PIPELINE_ID"]
+	case env["BUILDKITE"] == "true":
+		return env["BUILDKITE_BUILD_ID"]
+	case env["JENKINS_URL"] != "":
+		return env["BUILD_TAG"]
+	}
+	return ""
+}

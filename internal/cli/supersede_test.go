@@ -1,0 +1,44 @@
+package cli
+
+import (
+	"maps"
+	"testing"
+)
+
+func TestSupersedeKey(t *testing.T) {
+	github := map[string]string{"GITHUB_ACTIONS": "true", "GITHUB_REPOSITORY": "acme/shop", "GITHUB_REF": "refs/pull/7/merge", "GITHUB_WORKFLOW": "e2e", "GITHUB_RUN_ID": "17"}
+	with := func(more ...string) map[string]string {
+		env := maps.Clone(github)
+		for i := 0; i < len(more); i += 2 {
+			env[more[i]] = more[i+1]
+		}
+		return env
+	}
+	for _, c := range []struct {
+		name        string
+		env         map[string]string
+		given, want string
+		run         string
+	}{
+		{"by hand", nil, "", "", ""},
+		{"given", nil, "mine", "mine", ""},
+		{"GitHub", github, "", "acme/shop refs/pull/7/merge e2e", "17"},
+		{"given in CI", github, "mine", "mine", "17"},
+		{"none", github, "none", "", "17"},
+		{"act numbers all runs 1", with("ACT", "true"), "", "", "17"},
+		{"act, given", with("ACT", "true"), "mine", "mine", "17"},
+		{"without a ref it would stop everybody", with("GITHUB_REF", ""), "", "", "17"},
+		{"a merge request", map[string]string{"GITLAB_CI": "true", "CI_PROJECT_PATH": "acme/shop", "CI_COMMIT_REF_NAME": "x", "CI_MERGE_REQUEST_IID": "4", "CI_PIPELINE_SOURCE": "push", "CI_PIPELINE_ID": "9"},
+			"", "acme/shop merge request 4 push", "9"},
+		{"Buildkite", map[string]string{"BUILDKITE": "true", "BUILDKITE_REPO": "r", "BUILDKITE_BRANCH": "b", "BUILDKITE_PIPELINE_SLUG": "p", "BUILDKITE_BUILD_ID": "i"}, "", "r b p", "i"},
+		{"Jenkins", map[string]string{"JENKINS_URL": "u", "BRANCH_NAME": "b", "JOB_NAME": "j", "BUILD_TAG": "t"}, "", "u b j", "t"},
+		{"Jenkins without a branch", map[string]string{"JENKINS_URL": "u", "JOB_NAME": "j"}, "", "", ""},
+	} {
+		if got := supersedeKey(c.env, c.given); got != c.want {
+			t.Errorf("%s: key %q, want %q", c.name, got, c.want)
+		}
+		if got := ciRun(c.env); got != c.run {
+			t.Errorf("%s: CI run %q, want %q", c.name, got, c.run)
+		}
+	}
+}
