@@ -117,7 +117,7 @@ check-budgets:
 .PHONY: check-lint
 check-lint: $(LINT)
 	@echo "check: lint"
-	@$(LINT) run ./...
+	@$(LINT) run --allow-parallel-runners ./...
 
 .PHONY: check-actions
 check-actions:
