@@ -49,12 +49,29 @@ type Watch struct {
 type sighting struct {
 	ver   int64
 	since time.Time
+	limit time.Duration
 }
 
 // NewWatch makes a Watch for a lease TTL; offers that were never started
 // expire after a third of it.
 func NewWatch(ttl time.Duration) *Watch {
 	return &Watch{ttl: ttl, offerTTL: ttl / 3}
+}
+
+// StartOver counts every lease anew from the next look on: its agent may have
+// tried to renew it in vain.
+func (w *Watch) StartOver() { w.seen = nil }
+
+// Doubts reports that a lease was unchanged for a third of its time, which is
+// twice as long as a living agent takes to renew. Before it is blamed, the
+// caller makes sure that it could.
+func (w *Watch) Doubts(now time.Time) bool {
+	for _, s := range w.seen {
+		if now.Sub(s.since) >= s.limit/3 {
+			return true
+		}
+	}
+	return false
 }
 
 // Observe takes all leases held now and returns those to expire, in the order
@@ -71,12 +88,12 @@ func (w *Watch) Observe(held []Held, now time.Time) []Held {
 		if !ok || s.ver != h.Ver {
 			s = sighting{ver: h.Ver, since: now}
 		}
-		next[h.LeaseID] = s
-		limit := w.ttl
+		s.limit = w.ttl
 		if !h.Started {
-			limit = w.offerTTL
+			s.limit = w.offerTTL
 		}
-		if now.Sub(s.since) >= limit {
+		next[h.LeaseID] = s
+		if now.Sub(s.since) >= s.limit {
 			expired = append(expired, h)
 		}
 	}

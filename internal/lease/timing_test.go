@@ -109,6 +109,64 @@ func TestWatch(t *testing.T) {
 	}
 }
 
+// TestWatchStartsOver: TTL 30 s. After StartOver a lease has its whole time
+// again, and what was seen before counts for nothing.
+func TestWatchStartsOver(t *testing.T) {
+	const s = time.Second
+	w := lease.NewWatch(30 * s)
+	held := heldLeases(t, "x.1! y.0")
+	for now := time.Duration(0); now <= 9*s; now += s {
+		w.Observe(held, at.Add(now))
+	}
+	w.StartOver()
+	for now := 10 * s; now <= 40*s; now += s {
+		var names []string
+		for _, h := range w.Observe(held, at.Add(now)) {
+			names = append(names, string(h.LeaseID))
+		}
+		want := map[bool]string{now >= 20*s: "y", now == 40*s: "x y"}[true]
+		if got := strings.Join(names, " "); got != want {
+			t.Fatalf("at %s: expired %q, want %q", now, got, want)
+		}
+	}
+}
+
+// TestWatchDoubts: TTL 30 s. A lease is doubted after 10 s, an offer after
+// 3⅓ s, and neither when it was renewed or nothing was seen.
+func TestWatchDoubts(t *testing.T) {
+	const s = time.Second
+	for _, test := range []struct {
+		name   string
+		sweeps []sweep
+		at     time.Duration
+		want   bool
+	}{
+		{"nothing was ever seen", nil, 100 * s, false},
+		{"nothing is held", every(s, 0, 20*s, "", ""), 20 * s, false},
+		{"a lease before a third of its time", every(s, 0, 9*s, "x.1!", ""), 10*s - 1, false},
+		{"a lease after a third of its time", every(s, 0, 9*s, "x.1!", ""), 10 * s, true},
+		{"an offer before a third of its time", every(s, 0, 3*s, "x.0", ""), 10*s/3 - 1, false},
+		{"an offer after a third of its time", every(s, 0, 3*s, "x.0", ""), 10*s/3 + 1, true},
+		{"one of two", sweeps(every(s, 0, 4*s, "x.1!", ""), every(s, 5*s, 9*s, "x.1! y.1!", "")), 10 * s, true},
+		{"renewed", sweeps(every(s, 0, 4*s, "x.1!", ""), every(s, 5*s, 9*s, "x.2!", "")), 14 * s, false},
+		{"gone", sweeps(every(s, 0, 9*s, "x.1!", ""), every(s, 10*s, 11*s, "", "")), 100 * s, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			w := lease.NewWatch(30 * s)
+			for _, step := range test.sweeps {
+				w.Observe(heldLeases(t, step.held), at.Add(step.at))
+			}
+			if got := w.Doubts(at.Add(test.at)); got != test.want {
+				t.Errorf("doubts %v", got)
+			}
+			w.StartOver()
+			if w.Doubts(at.Add(test.at)) {
+				t.Error("doubts after it started over")
+			}
+		})
+	}
+}
+
 // watched drops a repeated instant at a seam of two pieces.
 func watched(in []sweep) (out []sweep) {
 	for _, s := range in {

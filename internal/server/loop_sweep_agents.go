@@ -13,10 +13,14 @@ import (
 // judges by the same rule as the leases: an agent is watched like a lease
 // whose version is its last sign of life.
 func (s *Server) sweepAgents(watch *lease.Watch) loop {
+	vain := s.vain()
 	return loop{"sweep agents", lease.SweepEvery(s.Store.LeaseTTL()), func(ctx context.Context) error {
 		online, err := s.Store.OnlineAgents(ctx)
 		if err != nil {
 			return err
+		}
+		if vain(ctx, false) {
+			watch.StartOver()
 		}
 		held := make([]lease.Held, len(online))
 		seen := make(map[qgjob.LeaseID]store.AgentSeen, len(online))

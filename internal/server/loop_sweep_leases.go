@@ -15,10 +15,15 @@ import (
 // an outage of ours: see lease.Watch.
 func (s *Server) sweepLeases(watch *lease.Watch) loop {
 	late := deadlines{ttl: s.Store.LeaseTTL()}
+	vain := s.vain()
 	return loop{"sweep leases", lease.SweepEvery(late.ttl), func(ctx context.Context) error {
 		held, err := s.Store.Held(ctx)
 		if err != nil {
 			return err
+		}
+		if vain(ctx, watch.Doubts(time.Now())) {
+			watch.StartOver()
+			late.due = nil
 		}
 		now := time.Now()
 		var errs []error
@@ -45,9 +50,24 @@ func (s *Server) sweepLeases(watch *lease.Watch) loop {
 	}}
 }
 
+// vain makes a question for the rounds of a sweep: whether the database refused
+// a write since the last one. In doubt it has one written: agents may have
+// asked another server, and that one was refused.
+func (s *Server) vain() func(ctx context.Context, doubt bool) bool {
+	var seen int64
+	return func(ctx context.Context, doubt bool) bool {
+		if doubt {
+			_ = s.Store.Ping(ctx) // counted when it fails
+		}
+		was := seen
+		seen = s.Store.Refused()
+		return seen != was
+	}
+}
+
 // deadlines finds attempts whose deadline has passed, on the sweep's own
-// monotonic clock: a jump of the wall clock ends nothing. After a start, and
-// after it was blind for a third of the TTL, every attempt has a whole TTL
+// monotonic clock: a jump of the wall clock ends nothing. After a start, after
+// it was blind for a third of the TTL, and while agents write in vain, every attempt has a whole TTL
 // left: its agent may hold a result that could not be delivered meanwhile.
 type deadlines struct {
 	ttl  time.Duration

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/qualgent/qgjob"
@@ -39,8 +40,19 @@ func (w *writer) flush(batch []*op) {
 		}
 		return
 	}
+	err = unavailable(err)
+	w.note(batch, err)
 	for _, o := range batch {
-		o.err = unavailable(err)
+		o.err = err
+	}
+}
+
+// note counts a flush that the database refused. Submits alone do not count:
+// they need room where a renewal needs none, and one that is refused for ever
+// must not keep leases of the dead alive.
+func (w *writer) note(batch []*op, err error) {
+	if qgjob.KindOf(err) == qgjob.KindUnavailable && slices.ContainsFunc(batch, func(o *op) bool { return o.do != nil }) {
+		w.refused.Add(1)
 	}
 }
 

@@ -159,6 +159,11 @@ func (s *Store) Ping(ctx context.Context) error {
 	})
 }
 
+// Refused counts the times that the database took nothing: it was away, full,
+// read-only, busy, or without its standby. Whoever judges by what is not
+// written compares it: those who should have written may have tried in vain.
+func (s *Store) Refused() int64 { return s.writer.refused.Load() }
+
 func ms(t time.Time) int64 {
 	if t.IsZero() {
 		return 0

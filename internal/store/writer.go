@@ -44,6 +44,7 @@ type writer struct {
 	warned     *warning                     // what PostgreSQL said beside its answers; nil with SQLite
 	behind     bool                         // the last flush found the mirror out of date
 	heldUp     bool                         // the lock was not to be had in time
+	refused    atomic.Int64                 // flushes; see Store.Refused
 }
 
 // op is one operation: either do, or a submission that is merged with the
