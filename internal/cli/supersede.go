@@ -42,9 +42,12 @@ func supersedeKey(env map[string]string, given string) string {
 }
 
 // ciRun names the CI run that a job belongs to, so that the legs of a matrix
-// leave each other alone; empty outside of CI.
+// leave each other alone; empty outside of CI, and under nektos/act, whose runs
+// all have the number 1.
 func ciRun(env map[string]string) string {
 	switch {
+	case env["ACT"] == "true":
+		return ""
 	case onGitHub(env):
 		return env["GITHUB_RUN_ID"]
 	case env["GITLAB_CI"] == "true":
