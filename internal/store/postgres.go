@@ -101,8 +101,10 @@ func (s *Store) openPostgres(ctx context.Context, url string) error {
 		wait = standbyWithin
 	}
 	writing.RuntimeParams["lock_timeout"] = strconv.FormatInt(wait.Milliseconds(), 10)
-	// A plan made while a table is small reads it whole, and is kept while it grows.
+	// A plan made while a table is small reads it whole, or by any index and
+	// sorts it, and is kept while it grows.
 	writing.RuntimeParams["enable_seqscan"] = "off"
+	writing.RuntimeParams["enable_sort"] = "off"
 	writing.RuntimeParams["jit"] = "off" // what has no index seems dear enough to be compiled
 	var warned warning
 	writing.OnNotice = warned.hear
