@@ -34,6 +34,7 @@ var decoders = map[string]string{
 	"internal/agent/apk readUTF16":         "FuzzParseManifest",
 	"internal/agent/apk readUTF8":          "FuzzParseManifest",
 	"internal/agent/appium Server.ask":     "- asks the Appium that this agent itself has started on loopback, with encoding/json alone",
+	"internal/agent/appium enlist":         "- the package.json of an installed driver, with encoding/json alone",
 	"internal/agent/appium readManifest":   "- the package.json of an installed package, with encoding/json alone",
 	"internal/agent/appium ready":          "- looks whether a file is there",
 	"internal/agent/device readRecord":     "FuzzRecord",
