@@ -106,7 +106,7 @@ type Token struct {
 	Kind      TokenKind  `json:"kind" enum:"submit,read,agent-join,agent,admin,ci"`
 	OrgID     OrgID      `json:"org_id" doc:"empty: all orgs"`
 	Name      string     `json:"name" doc:"what people call it"`
-	AgentID   AgentID    `json:"agent_id,omitempty" doc:"of an agent's token: it serves this agent, and AGENT-1, AGENT-2… of the same host"`
+	AgentID   AgentID    `json:"agent_id,omitempty" doc:"of an agent's token: it serves this agent, and AGENT-1, AGENT-2… of the same host; AGENT-*: and every AGENT-…, for its devices"`
 	Run       string     `json:"run,omitempty" doc:"of a ci token: repository_id/run_id/run_attempt"`
 	CreatedAt time.Time  `json:"created_at"`
 	ExpiresAt time.Time  `json:"expires_at"`
@@ -122,7 +122,7 @@ type CreateTokenRequest struct {
 	OrgID   OrgID     `json:"org_id,omitempty" doc:"whose it is"`
 	AllOrgs bool      `json:"all_orgs,omitempty" doc:"of all orgs instead: admin, read, agent and agent-join only"`
 	Name    string    `json:"name,omitempty" maxLength:"128" doc:"what people call it"`
-	AgentID AgentID   `json:"agent_id,omitempty" doc:"agent and agent-join only: the one agent (or host) that may use it"`
+	AgentID AgentID   `json:"agent_id,omitempty" doc:"agent and agent-join only: the one agent (or host) that may use it; of an agent token also AGENT-*, for a host with devices"`
 	TTLS    int64     `json:"ttl_s,omitempty" doc:"seconds until it expires, 60 to 63072000; default 90 days"`
 }
 
@@ -179,7 +179,20 @@ type CreateTokenResponse struct {
 type JoinRequest struct {
 	AgentID AgentID `json:"agent_id" doc:"the agent's name; with several slots the name before -1, -2…"`
 	SHA256  Sum     `json:"sha256" doc:"of the token that the agent has drawn"`
+	Devices bool    `json:"devices,omitempty" doc:"the host has an agent for each of its devices, AGENT-SERIAL: the token serves every AGENT-…"`
 }
+
+// Bound is what the agent's token is of, in the form of ServesAgent.
+func (r JoinRequest) Bound() AgentID {
+	if r.Devices {
+		return r.AgentID + devices
+	}
+	return r.AgentID
+}
+
+// devices ends the name that a token is of when it serves all of a host's
+// devices, whose agents are named for their serial numbers.
+const devices = "-*"
 
 // OIDCInfo says what id-tokens the server trusts.
 type OIDCInfo struct {
@@ -200,11 +213,16 @@ type OIDCResponse struct {
 }
 
 // ServesAgent reports whether a token of an agent's name may act as an agent:
-// the name itself, or NAME-1, NAME-2… for the slots of one host. An unbound
+// the name itself, or NAME-1, NAME-2… for the slots of one host. One of NAME-*
+// may act as NAME and every NAME-…, for the devices of one host. An unbound
 // token ("") may act as any.
 func ServesAgent(name, id AgentID) bool {
 	if name == "" || name == id {
 		return true
+	}
+	if host, all := strings.CutSuffix(string(name), devices); all && host != "" {
+		rest, of := strings.CutPrefix(string(id), host)
+		return of && (rest == "" || len(rest) > 1 && rest[0] == '-')
 	}
 	slot, ok := strings.CutPrefix(string(id), string(name)+"-")
 	return ok && slot != "" && len(slot) <= 2 && strings.Trim(slot, "0123456789") == "" && slot[0] != '0'

@@ -65,6 +65,9 @@ func TestScripts(t *testing.T) {
 			"agent":  startAgent,
 			"http":   doHTTP,
 			"exits":  exits,
+			"token":  makeToken,
+			"bear":   bearToken,
+			"expire": expireToken,
 		},
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("TESTJOB", testBinary())

@@ -33,6 +33,8 @@ const MaxSlots = 64
 // Config is what an agent process needs to know.
 type Config struct {
 	Server           *client.Client    // the only way to the server; its retry policy is replaced
+	JoinToken        string            // exchanged, once, for a token of the agent's own, when Server bears none; that is kept in StateDir
+	ServerFound      bool              // Server's addresses were found in a repository, not given: no other address gets a kept token
 	Name             string            // the agent's id with one slot; NAME-1, NAME-2, … with more
 	Slots            int               // agents served, each one job at a time; 0 is 1
 	Target           qgjob.Target      // what the slots are
@@ -190,6 +192,7 @@ type host struct {
 	work      context.Context // ends, with errLeaving, when tests must stop
 	claims    context.Context // ends when no more work is wanted
 	browser   string
+	own       bool // Server bears the token that the host got for a join token
 }
 
 // Run serves the slots until Drain or Cancel is closed or ctx ends, which
@@ -206,6 +209,9 @@ func Run(ctx context.Context, c Config) error {
 	}
 	stop := h.watchSignals(ctx)
 	defer stop()
+	if err := h.join(h.claims); err != nil {
+		return told(err)
+	}
 	if h.Device == DeviceADB {
 		return h.serveFleet()
 	}

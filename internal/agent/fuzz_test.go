@@ -106,6 +106,7 @@ func FuzzOwnFiles(f *testing.F) {
 	f.Add([]byte(`{"incarnation":7}`), []byte(`{"scripts":{"install":"x"}}`))
 	f.Add([]byte(`{"incarnation":9223372036854775807}`), []byte(`{"scripts":[]}`))
 	f.Add([]byte(`{"incarnation":-1}`), []byte(nil))
+	f.Add([]byte(`{"keys":[{"servers":["https://a"],"token":"x"},{"servers":["https://b","https://a"],"next":"y"},{}]}`), []byte(nil))
 	f.Fuzz(func(t *testing.T, text, manifest []byte) {
 		path := filepath.Join(t.TempDir(), "incarnation")
 		if err := os.WriteFile(path, text, 0o600); err != nil {
@@ -123,6 +124,11 @@ func FuzzOwnFiles(f *testing.F) {
 		needsProject(manifest, text)
 		if err := os.WriteFile(path, text, 0o600); err != nil {
 			t.Fatal(err)
+		}
+		if r, err := readRing(path); err == nil {
+			if k, _ := r.widen([]string{"https://a", "https://b"}); k == nil || r.of([]string{"https://a", "https://b"}, false) != k {
+				t.Errorf("%q: no place for a token", text)
+			}
 		}
 		if openTrust(path, 3) == nil {
 			t.Errorf("%q: no trust at all", text)

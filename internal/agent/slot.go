@@ -141,6 +141,11 @@ func (s *slot) left(err error) error {
 	if cause := context.Cause(s.ctx); cause != nil && qgjob.CodeOf(cause) == qgjob.CodeAgentSuperseded {
 		return cause
 	}
+	return s.host.disowned(told(err))
+}
+
+// told is nil for the end of what was told to end.
+func told(err error) error {
 	if errors.Is(err, errDraining) || errors.Is(err, errLeaving) || errors.Is(err, errUnplugged) {
 		return nil
 	}

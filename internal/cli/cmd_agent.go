@@ -30,6 +30,7 @@ type agentOptions struct {
 	freeMB, battery, broken    int
 	network                    bool
 	slots                      int
+	tokenFile                  string
 	verbose                    bool
 }
 
@@ -156,6 +157,10 @@ reports. With --slots=N it serves N agents, NAME-1 to NAME-N. With --device=adb
 it serves every Android device of the adb server that fits the target, each as
 an agent NAME-SERIAL: plugged in it claims jobs, unplugged it leaves.
 
+Its token is in QGJOB_TOKEN or --token-file. A join token is good once: the agent
+exchanges it for a token of its own, which it keeps in --state-dir and uses from
+then on, whether it is given the join token again or not.
+
 The first interrupt drains (running jobs finish), the second stops running jobs
 and gives them back, the third leaves at once.
 
@@ -178,6 +183,7 @@ infrastructure, anything else is failed.`,
 	cmd.Flags().StringVar(&o.name, "name", host, "the agent's id")
 	cmd.Flags().IntVar(&o.slots, "slots", 1, "how many agents to serve, each one job at a time")
 	cmd.Flags().StringVar(&o.stateDir, "state-dir", a.stateDir(), "results not delivered yet and caches; several agents may share one")
+	cmd.Flags().StringVar(&o.tokenFile, "token-file", "", "file with the agent's token or join token (else QGJOB_TOKEN)")
 	cmd.AddCommand(a.doctorCmd())
 	return cmd
 }
@@ -194,6 +200,25 @@ func (a *app) stateDir() string {
 	return "qgjob-agent"
 }
 
+// connect gives the agent its server and its token, or its join token.
+func (o *agentOptions) connect(a *app, config *agent.Config) (err error) {
+	token := a.env["QGJOB_TOKEN"]
+	if o.tokenFile != "" {
+		if token, err = a.readToken(o.tokenFile); err != nil {
+			return err
+		}
+	}
+	config.ServerFound = a.serverByFile
+	if kind, ours := qgjob.TokenKindOf(token); ours && kind == qgjob.TokenJoin {
+		if err := a.mayGo(token); err != nil {
+			return err
+		}
+		config.JoinToken, token = token, ""
+	}
+	config.Server, err = a.clientWith(token)
+	return err
+}
+
 func (a *app) runAgent(ctx context.Context, o *agentOptions) error {
 	if err := o.checkHere(a, "slots"); err != nil {
 		return err
@@ -202,7 +227,7 @@ func (a *app) runAgent(ctx context.Context, o *agentOptions) error {
 	if err != nil {
 		return err
 	}
-	if config.Server, err = a.client(); err != nil {
+	if err := o.connect(a, &config); err != nil {
 		return err
 	}
 	if err := config.Check(); err != nil {

@@ -166,14 +166,24 @@ func (a *app) prepare(cmd *cobra.Command, _ []string) error {
 // client returns a client of the server that the settings name. A token goes
 // only where its owner said: a repository's file may name a server, but must
 // not be able to collect tokens with it.
-func (a *app) client() (*client.Client, error) {
-	if a.serverByFile && a.env["QGJOB_TOKEN"] != "" {
-		return nil, &qgjob.Error{Kind: qgjob.KindInvalid, Field: "server",
-			Message: "QGJOB_TOKEN is set, but only .qgjob.yaml names the server " + strings.Join(a.servers, ","),
-			Hint:    "set QGJOB_SERVER, or give --server, to say that the token may go there"}
+func (a *app) client() (*client.Client, error) { return a.clientWith(a.env["QGJOB_TOKEN"]) }
+
+// mayGo refuses to send a token to a server that only a repository names.
+func (a *app) mayGo(token string) error {
+	if token == "" || !a.serverByFile {
+		return nil
+	}
+	return &qgjob.Error{Kind: qgjob.KindInvalid, Field: "server",
+		Message: "QGJOB_TOKEN is set, but only .qgjob.yaml names the server " + strings.Join(a.servers, ","),
+		Hint:    "set QGJOB_SERVER, or give --server, to say that the token may go there"}
+}
+
+func (a *app) clientWith(token string) (*client.Client, error) {
+	if err := a.mayGo(token); err != nil {
+		return nil, err
 	}
 	return client.NewOf(a.servers, client.Options{
-		Token:     a.env["QGJOB_TOKEN"],
+		Token:     token,
 		UserAgent: "qgjob/" + Version,
 		Retry:     client.Retry{Budget: a.retryFor, Max: 2 * time.Second},
 	})

@@ -97,7 +97,12 @@ func (o *serverOptions) token(a *app) (string, error) {
 	if o.tokenFile == "" {
 		return checkToken("QGJOB_SERVER_TOKEN", a.env["QGJOB_SERVER_TOKEN"])
 	}
-	f, err := os.Open(a.path(o.tokenFile))
+	return a.readToken(o.tokenFile)
+}
+
+// readToken reads the file of a --token-file.
+func (a *app) readToken(file string) (string, error) {
+	f, err := os.Open(a.path(file))
 	if err != nil {
 		return "", usage("token-file", "%v", err)
 	}
@@ -108,7 +113,7 @@ func (o *serverOptions) token(a *app) (string, error) {
 	if token == "" {
 		token = " " // an empty file is no way to have no token
 	}
-	return checkToken(o.tokenFile, token)
+	return checkToken(file, token)
 }
 
 // trusted reads whose id-tokens are taken; nil without --oidc-config.

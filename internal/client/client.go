@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -90,6 +91,9 @@ func newClient(all *replicas, o Options) (*Client, error) {
 // Base is the address, as given but without a slash at its end, of the server
 // that is asked now.
 func (c *Client) Base() string { return c.here().base }
+
+// Bases are the addresses of all servers of the farm, in the form of Base.
+func (c *Client) Bases() []string { return slices.Clone(c.all.bases) }
 
 // With returns the same client with another retry policy. Both share their
 // connections, and the server that they ask.

@@ -39,3 +39,6 @@ func (c *Client) WithToken(token string) *Client {
 	other.token = token
 	return &other
 }
+
+// Bears reports whether calls bear a token.
+func (c *Client) Bears() bool { return c.token != "" }

@@ -120,7 +120,7 @@ func (s *Server) admitAgent(who caller, of owner, id qgjob.AgentID, r *http.Requ
 
 func otherAgent(who caller) error {
 	return &qgjob.Error{Kind: qgjob.KindDenied, Code: qgjob.CodeScope, Field: "path.agent_id", Message: "this token is for agent " + string(who.agent) + " and the slots of its host",
-		Hint: "start the agent with that --name, or join it with a token of its own"}
+		Hint: "start the agent with that --name, or with a join token of its own (qgjob token create --kind=agent-join), which then is good for the host's devices, too"}
 }
 
 // admitLease lets an agent at the leases that it holds only.

@@ -173,6 +173,24 @@ func TestJoinOverHTTP(t *testing.T) {
 	if a := must[qgjob.Agent](r, 200, "GET", "/v1/agents/mac-7", nil, bear(matrixRoot)...); a.OrgID != "acme" {
 		t.Errorf("it serves org %q", a.OrgID)
 	}
+	// A host with devices has an agent for each, named for its serial number.
+	join, _ = r.token(qgjob.CreateTokenRequest{Kind: qgjob.TokenJoin, OrgID: "acme", AgentID: "mac-7"})
+	all := qgjob.NewToken(qgjob.TokenAgent)
+	req = qgjob.JoinRequest{AgentID: "mac-7", SHA256: qgjob.TokenSum(all), Devices: true}
+	for range 2 {
+		if got := must[qgjob.Token](r, 200, "POST", "/v1/tokens/join", req, bear(join)...); got.AgentID != "mac-7-*" {
+			t.Errorf("it is of %q", got.AgentID)
+		}
+	}
+	req.Devices = false
+	r.refuse(401, qgjob.KindDenied, "", "POST", "/v1/tokens/join", req, bear(join)...)
+	r.refuse(401, qgjob.KindDenied, "", "POST", "/v1/agents/mac-7/register", announce, bear(drawn)...) // the earlier token of the name
+	announce.Incarnation = 2
+	for id, want := range map[string]int{"mac-7": 200, "mac-7-1": 200, "mac-7-emulator-5554": 200, "mac-7-192.168.0.7:5555": 200, "mac-70": 403, "mac-7-": 403, "mac": 403} {
+		if p := r.ask("POST", "/v1/agents/"+id+"/register", announce, bear(all)...); p.Status != want {
+			t.Errorf("register %s with the token of all devices: %s; want %d", id, p, want)
+		}
+	}
 }
 
 // TestAFileIsOfWhoSentIt: to know a file's SHA-256 is not to have it.

@@ -174,7 +174,7 @@ func (t *tx) join(joinID string, req qgjob.JoinRequest) (made qgjob.Token, err e
 		return made, NoToken()
 	case only != "" && only != string(req.AgentID):
 		return made, &qgjob.Error{Kind: qgjob.KindDenied, Code: qgjob.CodeScope, Field: "agent_id", Message: fmt.Sprintf("this join token is for agent %s", only), Hint: "give the agent that --name"}
-	case used > 0 && usedFor != string(req.AgentID)+" "+string(req.SHA256):
+	case used > 0 && usedFor != string(req.Bound())+" "+string(req.SHA256):
 		return made, &qgjob.Error{Kind: qgjob.KindDenied, Code: qgjob.CodeTokenRevoked, Message: "this join token was used already", Hint: "make another one: qgjob token create --kind=agent-join"}
 	}
 	if a := t.m.agents[req.AgentID]; a != nil && !a.free(qgjob.OrgID(org)) {
@@ -194,12 +194,13 @@ func (t *tx) join(joinID string, req qgjob.JoinRequest) (made qgjob.Token, err e
 		}
 		return made, err
 	}
-	made = qgjob.Token{TokenID: newTokenID(), Kind: qgjob.TokenAgent, OrgID: qgjob.OrgID(org), Name: name, AgentID: req.AgentID,
+	made = qgjob.Token{TokenID: newTokenID(), Kind: qgjob.TokenAgent, OrgID: qgjob.OrgID(org), Name: name, AgentID: req.Bound(),
 		CreatedAt: fromMS(t.nowMS), ExpiresAt: fromMS(t.nowMS + qgjob.DefaultTokenTTL.Milliseconds()), CreatedBy: joinID}
-	if _, err := t.exec(`UPDATE tokens SET used_at = $1, used_for = $2, last_used = $3 WHERE token_id = $4`, t.nowMS, string(req.AgentID)+" "+string(req.SHA256), t.nowMS, joinID); err != nil {
+	if _, err := t.exec(`UPDATE tokens SET used_at = $1, used_for = $2, last_used = $3 WHERE token_id = $4`, t.nowMS, string(req.Bound())+" "+string(req.SHA256), t.nowMS, joinID); err != nil {
 		return made, err
 	}
-	if _, err := t.exec(`UPDATE tokens SET revoked_at = $1 WHERE kind = 'agent' AND org_id = $2 AND agent_id = $3 AND idle_ms > 0 AND revoked_at = 0`, t.nowMS, org, string(req.AgentID)); err != nil {
+	if _, err := t.exec(`UPDATE tokens SET revoked_at = $1 WHERE kind = 'agent' AND org_id = $2 AND agent_id IN ($3, $4) AND idle_ms > 0 AND revoked_at = 0`, t.nowMS, org,
+		string(req.AgentID), string(qgjob.JoinRequest{AgentID: req.AgentID, Devices: true}.Bound())); err != nil {
 		return made, err
 	}
 	return made, t.insertToken(made, req.SHA256, qgjob.DefaultTokenTTL)
