@@ -67,6 +67,7 @@ type engine struct {
 	known   []schedule.Estimate // by test
 	mean    []schedule.Average  // by org
 	est     []float64           // by job, frozen when it was submitted
+	rank    []int               // by job, likewise
 	freed   []int               // agents whose job ended at this instant
 	result  Result
 }
@@ -88,7 +89,7 @@ type machine struct {
 func newEngine(w *Workload, p schedule.Policy) *engine {
 	e := &engine{
 		w: w, ix: newIndex(w), policy: p, st: schedule.NewState(0), byKey: map[[2]int]int{}, byID: map[qgjob.AgentID]int{},
-		groupOf: make([]int, len(w.Jobs)), est: make([]float64, len(w.Jobs)), mean: make([]schedule.Average, len(w.Orgs)),
+		groupOf: make([]int, len(w.Jobs)), est: make([]float64, len(w.Jobs)), rank: make([]int, len(w.Jobs)), mean: make([]schedule.Average, len(w.Orgs)),
 	}
 	e.result.Policy = p
 	e.known = make([]schedule.Estimate, e.ix.tests)
@@ -181,10 +182,13 @@ func (e *engine) arrive(job int, now float64) {
 		prior := e.mean[e.ix.org[job]].Or(schedule.DefaultEstimate)
 		e.est[job] = e.known[e.ix.test[job]].Expect(prior)
 		e.st.Arrive(now, e.est[job], e.w.Jobs[job].Priority)
+		if e.known[e.ix.test[job]].N > 0 {
+			e.rank[job] = 1 // new tests come first in their run; here none fails
+		}
 	}
 	g := e.groups[e.groupOf[job]]
 	g.queue.add(waiting{number: job, Job: schedule.Job{
-		Priority: e.w.Jobs[job].Priority, Run: int64(e.ix.run[job]), Estimate: e.est[job], Seq: int64(job),
+		Priority: e.w.Jobs[job].Priority, Run: int64(e.ix.run[job]), Rank: e.rank[job], Estimate: e.est[job], Seq: int64(job),
 	}})
 	e.refresh(g)
 }

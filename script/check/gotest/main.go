@@ -30,6 +30,7 @@ func run(ctx context.Context, dir string, args []string, stdout, stderr io.Write
 	flags := flag.NewFlagSet("gotest", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	mustRun := flags.String("must-run", "", "`regexp` of tests whose skipping is a failure; looked for in package, name and reason")
+	mayWait := flags.String("may-wait", "", "`regexp` of reasons that excuse from -must-run: such tests run in another step")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return 0
@@ -44,9 +45,17 @@ func run(ctx context.Context, dir string, args []string, stdout, stderr io.Write
 	if *mustRun == "" {
 		required = nil
 	}
+	excused, err := regexp.Compile(*mayWait)
+	if err != nil {
+		fmt.Fprintf(stderr, "gotest: -may-wait: %v\n", err)
+		return 2
+	}
+	if *mayWait == "" {
+		excused = nil
+	}
 	began := time.Now()
 	tally, err := test(ctx, dir, flags.Args(), stdout, stderr)
-	code := tally.report(stdout, required, time.Since(began))
+	code := tally.report(stdout, required, excused, time.Since(began))
 	var left *exec.ExitError
 	switch {
 	case errors.As(err, &left):

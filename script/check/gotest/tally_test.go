@@ -105,6 +105,7 @@ func TestReport(t *testing.T) {
 		{"nothing ran", tally{}, "", 1, "no test ran"},
 		{"skip allowed", tally{passed: 1, skipped: []skipped{{at, "slow"}}}, "chromium", 0, "skipped: p TestA: slow\n"},
 		{"skip refused by reason", tally{passed: 1, skipped: []skipped{{at, "no chromium"}}}, "chromium", 1, "SKIPPED, but must run here: p TestA: no chromium\n"},
+		{"skip excused: it runs elsewhere", tally{passed: 1, skipped: []skipped{{at, "a farm: set QGJOB_SLOW=1"}}}, "TestA", 0, "skipped: p TestA"},
 		{"skip refused by name", tally{passed: 1, skipped: []skipped{{at, ""}}}, "TestA", 1, "SKIPPED"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -113,7 +114,7 @@ func TestReport(t *testing.T) {
 				required = regexp.MustCompile(test.required)
 			}
 			var out bytes.Buffer
-			if code := test.tally.report(&out, required, 1234*time.Millisecond); code != test.code {
+			if code := test.tally.report(&out, required, regexp.MustCompile("set QGJOB_SLOW=1"), 1234*time.Millisecond); code != test.code {
 				t.Errorf("code %d, want %d", code, test.code)
 			}
 			if !strings.Contains(out.String(), test.want) {
