@@ -21,10 +21,10 @@ const (
 // lost connection took with it is tried once more. When one operation breaks
 // the transaction, each is tried again in a transaction of its own: a bad
 // operation must not fail its neighbours.
-func (w *writer) flush(batch []*op) {
-	err := w.try(context.Background(), batch)
+func (w *writer) flush(b *batch) {
+	err := w.try(context.Background(), b)
 	if w.again(err) {
-		err = w.try(context.Background(), batch)
+		err = w.try(context.Background(), b)
 	}
 	if err == nil {
 		return
@@ -32,17 +32,17 @@ func (w *writer) flush(batch []*op) {
 	var unknown *unknownError
 	var outage *outageError
 	if errors.As(err, &unknown) {
-		w.opts.Log.Error("nobody knows what became of a commit", "operations", len(batch), "error", err)
+		w.opts.Log.Error("nobody knows what became of a commit", "operations", len(b.ops), "error", err)
 		err = unknown.Unwrap()
-	} else if len(batch) > 1 && !w.dialect.lost(err) && !errors.As(err, &outage) {
-		for _, o := range batch {
-			w.flush([]*op{o})
+	} else if len(b.ops) > 1 && !w.dialect.lost(err) && !errors.As(err, &outage) {
+		for _, o := range b.ops {
+			w.flush(&batch{ops: []*op{o}, closed: true})
 		}
 		return
 	}
 	err = unavailable(err)
-	w.note(batch, err)
-	for _, o := range batch {
+	w.note(b.ops, err)
+	for _, o := range b.ops {
 		o.err = err
 	}
 }
@@ -66,7 +66,7 @@ func (w *writer) again(err error) bool {
 // try runs a batch in one transaction. A refusal (a *qgjob.Error before the
 // operation wrote anything) is that operation's answer; any other error rolls
 // everything back and is returned.
-func (w *writer) try(ctx context.Context, batch []*op) (err error) {
+func (w *writer) try(ctx context.Context, b *batch) (err error) {
 	if w.sharing != nil { // a database elsewhere may never answer
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, flushWithin)
@@ -84,13 +84,13 @@ func (w *writer) try(ctx context.Context, batch []*op) (err error) {
 			w.rollback(t, err)
 		}
 	}()
-	if err := t.start(batch); err != nil {
+	if err := t.start(b); err != nil {
 		return &outageError{err}
 	}
-	if err := t.run(batch); err != nil {
+	if err := t.run(b.ops); err != nil {
 		return err
 	}
-	if w.opts.HA && len(batch) > 0 {
+	if w.opts.HA && len(b.ops) > 0 {
 		t.writes++ // what is answered may rest on a commit that no standby has: only another commit tells
 	}
 	if err := t.finish(); err != nil {
@@ -103,13 +103,14 @@ func (w *writer) try(ctx context.Context, batch []*op) (err error) {
 	return nil
 }
 
-// start opens the transaction and brings the mirror up to date.
-func (t *tx) start(batch []*op) error {
+// start opens the transaction and brings the mirror up to date. Where it had
+// to wait for another server's flush, it takes what came meanwhile.
+func (t *tx) start(b *batch) error {
 	w := t.w
 	t.begun = true
 	t.pending = w.dialect.begin(w.heldUp)
 	t.readCounters()
-	t.lookAhead(batch)
+	t.lookAhead(b.ops)
 	var c *changes
 	if w.behind && w.mirror != nil { // others write too: it will be asked for
 		c = t.askChanges(w.mirror.flush)
@@ -119,6 +120,9 @@ func (t *tx) start(batch []*op) error {
 	}
 	t.open = true
 	if w.sharing != nil {
+		early := len(b.ops)
+		w.fill(b, nil)
+		t.lookAhead(b.ops[early:])
 		t.seen = t.counters["flush"]
 		t.flush = t.seen + 1
 		if err := t.meet(); err != nil {
@@ -127,6 +131,9 @@ func (t *tx) start(batch []*op) error {
 	}
 	if err := t.refresh(c); err != nil {
 		return fmt.Errorf("read the mirror: %w", err)
+	}
+	if err := t.sync(); err != nil {
+		return err
 	}
 	t.load = w.mirror.state.Load()
 	return nil
@@ -167,11 +174,11 @@ func (t *tx) refresh(c *changes) error {
 	return nil
 }
 
-func (t *tx) run(batch []*op) error {
-	if err := t.submitAll(batch); err != nil {
+func (t *tx) run(ops []*op) error {
+	if err := t.submitAll(ops); err != nil {
 		return err
 	}
-	for _, o := range batch {
+	for _, o := range ops {
 		if o.do == nil {
 			continue
 		}

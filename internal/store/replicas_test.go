@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -264,6 +265,47 @@ func TestEveryReplicaSweeps(t *testing.T) {
 	}
 	if j := ok[qgjob.Job](t)(list[0].Job(ctx, 1)); n != 1 || j.Status != qgjob.Queued {
 		t.Errorf("expired %d times; the job is %s", n, j.Status)
+	}
+	auditAll(t, list)
+}
+
+// TestAFlushThatWaitedTakesWhatCameMeanwhile: while another server writes,
+// callers come; they share the flush that waits, and not each its own.
+func TestAFlushThatWaitedTakesWhatCameMeanwhile(t *testing.T) {
+	ctx := context.Background()
+	list := replicas(t, 2, Options{Alone: true})
+	registerOn(t, list[1], "a1")
+	ok[qgjob.SubmitResponse](t)(list[1].Submit(ctx, "", oneJob("acme", 5)))
+	o := claimOn(t, list[1], "a1", "claim-1")[0]
+	release := hold(t, list[0])
+	var first, second int64
+	var wg sync.WaitGroup
+	var errs [3]error
+	wg.Go(func() {
+		errs[0] = list[1].update(ctx, func(t *tx) error { first = t.flush; return putOrg("early")(t) })
+	})
+	for waiting := 0; waiting == 0; {
+		if err := list[0].read.QueryRow(`SELECT COUNT(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
+			AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`).Scan(&waiting); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var started qgjob.LeaseAnswer
+	wg.Go(func() { // it names a lease, which was not looked up ahead
+		started, errs[1] = list[1].Start(ctx, o.LeaseID, qgjob.StartRequest{AgentID: "a1", Incarnation: 1})
+	})
+	waitQueued(t, list[1], 1)
+	wg.Go(func() {
+		errs[2] = list[1].update(ctx, func(t *tx) error { second = t.flush; return putOrg("late")(t) })
+	})
+	waitQueued(t, list[1], 2)
+	release()
+	wg.Wait()
+	if err := errors.Join(errs[:]...); err != nil || first == 0 || first != second || started != qgjob.LeaseOK {
+		t.Errorf("flush %d and flush %d; the lease that was started with them is %s: %v", first, second, started, err)
+	}
+	if !hasOrg(t, list[0], "early") || !hasOrg(t, list[0], "late") {
+		t.Error("answered, and not there")
 	}
 	auditAll(t, list)
 }

@@ -72,7 +72,7 @@ func newWriter(dial func(context.Context) (link, error), d dialect, opts Options
 
 // start reads the mirror and begins to write.
 func (w *writer) start(ctx context.Context) error {
-	if err := w.try(ctx, nil); err != nil {
+	if err := w.try(ctx, &batch{closed: true}); err != nil {
 		return errors.Join(err, w.close())
 	}
 	go w.run()
@@ -132,9 +132,10 @@ func (w *writer) run() {
 	for {
 		select {
 		case first := <-w.ops:
-			batch := w.gather(first)
-			w.flush(batch)
-			for _, o := range batch {
+			b := &batch{}
+			w.fill(b, first)
+			w.flush(b)
+			for _, o := range b.ops {
 				close(o.answer)
 			}
 		case <-w.quit:
@@ -144,27 +145,34 @@ func (w *writer) run() {
 	}
 }
 
-// gather takes what waits already; it never waits for more.
-func (w *writer) gather(first *op) []*op {
-	batch := []*op{}
-	limit, jobs := maxBatch, 0
+// batch is the operations of one transaction.
+type batch struct {
+	ops    []*op
+	jobs   int  // that they submit
+	closed bool // it takes no more
+}
+
+// fill takes first, if there is one, and what waits already; it never waits
+// for more.
+func (w *writer) fill(b *batch, first *op) {
+	limit := maxBatch
 	if w.opts.Ungrouped {
 		limit = 1
 	}
 	for o := first; ; {
-		if o.taken.CompareAndSwap(false, true) {
-			batch = append(batch, o)
+		if o != nil && o.taken.CompareAndSwap(false, true) {
+			b.ops = append(b.ops, o)
 			if o.submit != nil {
-				jobs += len(o.submit.req.Jobs)
+				b.jobs += len(o.submit.req.Jobs)
 			}
 		}
-		if len(batch) >= limit || jobs >= maxBatchJobs {
-			return batch
+		if b.closed || len(b.ops) >= limit || b.jobs >= maxBatchJobs {
+			return
 		}
 		select {
 		case o = <-w.ops:
 		default:
-			return batch
+			return
 		}
 	}
 }
