@@ -46,7 +46,7 @@ demo: setup build ## run real tests of two app versions on this machine and show
 
 .PHONY: test
 test: setup setup-postgres setup-adb ## run all tests but the slow ones; a skipped browser, PostgreSQL or adb test fails
-	@$(BROWSER) $(POSTGRES) $(ADB) $(GOTEST) -must-run '(?i)chromium|postgres|no adb|aapt' -may-wait 'set QGJOB_SLOW=1|run make test-appwright' -- ./...
+	@$(BROWSER) $(POSTGRES) $(ADB) $(GOTEST) -must-run '(?i)chromium|postgres|no adb|aapt' -may-wait 'QGJOB_SLOW|run make test-appwright' -- ./...
 
 # Slow tests have Slow or Kill in their names and look at QGJOB_SLOW. Running none of them is a failure.
 .PHONY: test-slow
