@@ -73,6 +73,7 @@ var decoders = map[string]string{
 	"internal/client Client.once":          "FuzzAnswers",
 	"internal/client Client.readAll":       "FuzzAnswers",
 	"internal/client Client.refused":       "FuzzAnswers",
+	"internal/client readIDToken":          "FuzzIDToken",
 	"internal/client parseBase":            "FuzzParseBase",
 	"internal/report ParseJUnit":           "FuzzParseJUnit",
 	"internal/report ParsePlaywright":      "FuzzParsePlaywright",

@@ -215,7 +215,7 @@ func (o *agentOptions) connect(a *app, config *agent.Config) (err error) {
 		}
 		config.JoinToken, token = token, ""
 	}
-	config.Server, err = a.clientWith(token)
+	config.Server, err = a.clientWith(token, nil)
 	return err
 }
 

@@ -67,6 +67,7 @@ type app struct {
 	started  bool // the command line was understood
 
 	serverByFile bool // only .qgjob.yaml names the server
+	serverGiven  bool // a flag or the environment names it
 }
 
 func (a *app) main(args []string, signals <-chan os.Signal) int {
@@ -166,7 +167,9 @@ func (a *app) prepare(cmd *cobra.Command, _ []string) error {
 // client returns a client of the server that the settings name. A token goes
 // only where its owner said: a repository's file may name a server, but must
 // not be able to collect tokens with it.
-func (a *app) client() (*client.Client, error) { return a.clientWith(a.env["QGJOB_TOKEN"]) }
+func (a *app) client() (*client.Client, error) {
+	return a.clientWith(a.env["QGJOB_TOKEN"], a.idTokens())
+}
 
 // mayGo refuses to send a token to a server that only a repository names.
 func (a *app) mayGo(token string) error {
@@ -178,12 +181,13 @@ func (a *app) mayGo(token string) error {
 		Hint:    "set QGJOB_SERVER, or give --server, to say that the token may go there"}
 }
 
-func (a *app) clientWith(token string) (*client.Client, error) {
+func (a *app) clientWith(token string, idToken func(context.Context) (string, error)) (*client.Client, error) {
 	if err := a.mayGo(token); err != nil {
 		return nil, err
 	}
 	return client.NewOf(a.servers, client.Options{
 		Token:     token,
+		IDToken:   idToken,
 		UserAgent: "qgjob/" + Version,
 		Retry:     client.Retry{Budget: a.retryFor, Max: 2 * time.Second},
 	})

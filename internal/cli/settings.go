@@ -72,6 +72,7 @@ func (a *app) settle(cmd *cobra.Command) error {
 			a.serverByFile = a.serverByFile || s.key == "server"
 		}
 	}
+	a.serverGiven = cmd.Flags().Changed("server") && !a.serverByFile
 	return nil
 }
 

@@ -44,6 +44,9 @@ With --wait the exit code is the verdict: 0 all passed, 1 a test failed or was
 cancelled, 3 infrastructure broke a job, 8 --wait-timeout ran out. An interrupt
 cancels the run.
 
+In a job of GitHub Actions with the permission "id-token: write" no QGJOB_TOKEN
+is needed when the server trusts the repository (docs/security.md).
+
 In a CI job the idempotency key follows from the job, so that a step which is
 tried again finds its run. On GitHub Actions the results also go to the step's
 summary, its annotations and its outputs.`,

@@ -25,6 +25,7 @@ type call struct {
 	repeatable bool   // may be sent twice; GET always may
 	limit      int64  // bytes of the answer; 0: maxAnswer
 	idle       time.Duration
+	stream     bool // ends when the token has to be renewed
 }
 
 func get(path string) call { return call{method: http.MethodGet, path: path, repeatable: true} }
@@ -46,8 +47,8 @@ type body struct {
 func (b *body) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	b.timer.Reset(b.idle)
-	if err != nil && err != io.EOF && errors.Is(context.Cause(b.ctx), errIdle) {
-		err = errIdle
+	if why := context.Cause(b.ctx); err != nil && !errors.Is(err, io.EOF) && (errors.Is(why, errIdle) || errors.Is(why, errRenew)) {
+		err = why
 	}
 	return n, err
 }
@@ -62,6 +63,15 @@ func (b *body) Close() error {
 // open sends a call once and returns the answer when it is a success (2xx).
 // The caller closes its body.
 func (c *Client) open(ctx context.Context, what call) (*http.Response, *failure) {
+	if c.pass != nil {
+		return c.openSigned(ctx, what)
+	}
+	return c.openAs(ctx, what, c.token, time.Time{})
+}
+
+// openAs is open with a token, which is to be renewed at an instant (zero:
+// never).
+func (c *Client) openAs(ctx context.Context, what call, token string, renew time.Time) (*http.Response, *failure) {
 	idle := what.idle
 	if idle == 0 {
 		idle = callTimeout
@@ -69,7 +79,7 @@ func (c *Client) open(ctx context.Context, what call) (*http.Response, *failure)
 	inner, cancel := context.WithCancelCause(ctx)
 	timer := time.AfterFunc(idle, func() { cancel(errIdle) })
 	stop := func() { timer.Stop(); cancel(nil) }
-	req, err := c.request(inner, what)
+	req, err := c.request(inner, what, token)
 	if err != nil {
 		stop()
 		return nil, &failure{err: err}
@@ -90,10 +100,14 @@ func (c *Client) open(ctx context.Context, what call) (*http.Response, *failure)
 		defer res.Body.Close()
 		return nil, c.refused(res)
 	}
+	if what.stream && !renew.IsZero() {
+		ending := time.AfterFunc(time.Until(renew), func() { cancel(errRenew) })
+		context.AfterFunc(inner, func() { ending.Stop() })
+	}
 	return res, nil
 }
 
-func (c *Client) request(ctx context.Context, what call) (*http.Request, error) {
+func (c *Client) request(ctx context.Context, what call, token string) (*http.Request, error) {
 	content, kind := what.raw, "application/octet-stream"
 	if what.json != nil {
 		text, err := json.Marshal(what.json)
@@ -118,8 +132,8 @@ func (c *Client) request(ctx context.Context, what call) (*http.Request, error) 
 		req.Header.Set("Content-Type", kind)
 	}
 	req.Header.Set("User-Agent", c.agent)
-	if c.token != "" {
-		req.Header.Set("Authorization", "Bearer "+c.token)
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
 	}
 	for k, v := range what.header {
 		req.Header.Set(k, v)

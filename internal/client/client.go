@@ -6,6 +6,7 @@
 package client
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/http"
@@ -30,7 +31,11 @@ const (
 
 // Options are what a client needs besides the server's address.
 type Options struct {
-	Token     string       // sent as a bearer token when not empty
+	Token string // sent as a bearer token when not empty
+	// IDToken, if set, gives an id-token of the CI run that this is part of. It
+	// is called when a server asks for a token and Token is empty: the id-token
+	// is exchanged for a token of the server's, which is renewed in time.
+	IDToken   func(context.Context) (string, error)
 	UserAgent string       // such as "qgjob/1.2"; "qgjob" when empty
 	HTTP      *http.Client // nil: one with sane dial and TLS time limits; its redirect policy is replaced
 	Retry     Retry        // the zero value never tries again
@@ -42,6 +47,7 @@ type Client struct {
 	base  string    // the server of this try; set by here
 	index uint32    // where base is in all
 	token string
+	pass  *pass // nil: the token never changes
 	agent string
 	http  *http.Client
 	retry Retry
@@ -67,10 +73,13 @@ func parseBase(base string) (string, error) {
 }
 
 func newClient(all *replicas, o Options) (*Client, error) {
-	if strings.ContainsFunc(o.Token, func(r rune) bool { return r <= ' ' || r > '~' }) {
+	if badToken(o.Token) {
 		return nil, qgjob.Invalid("token", "the token holds blanks, line ends or characters that are not ASCII")
 	}
 	c := &Client{all: all, token: o.Token, agent: o.UserAgent, retry: o.Retry}
+	if o.Token == "" {
+		c.pass = newPass(o.IDToken)
+	}
 	if c.agent == "" {
 		c.agent = "qgjob"
 	}
@@ -86,6 +95,11 @@ func newClient(all *replicas, o Options) (*Client, error) {
 	}
 	c.http.CheckRedirect = sameOrigin
 	return c, nil
+}
+
+// badToken reports whether a token could be no header of HTTP.
+func badToken(text string) bool {
+	return strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' })
 }
 
 // Base is the address, as given but without a slash at its end, of the server

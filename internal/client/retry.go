@@ -37,6 +37,7 @@ type failure struct {
 	err       error
 	transient bool          // another try may succeed
 	unsent    bool          // the server cannot have seen it
+	renew     bool          // a stream that has to be opened again with another token: nothing is wrong
 	elsewhere bool          // another server of the farm may do better
 	after     time.Duration // the server's Retry-After; 0 without one
 }

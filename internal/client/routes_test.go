@@ -84,6 +84,15 @@ func fleetRoutes() []route {
 	sum := qgjob.Sum(strings.Repeat("a", 64))
 	return []route{
 		{"GET /v1/groups?org_id=o", "", func(x context.Context, c *Client) error { return drop(c.Groups(x, "o")) }},
+		{"POST /v1/tokens", `"kind":"read","org_id":"o"`, func(x context.Context, c *Client) error {
+			return drop(c.CreateToken(x, qgjob.CreateTokenRequest{Kind: qgjob.TokenRead, OrgID: "o"}))
+		}},
+		{"GET /v1/tokens", "", func(x context.Context, c *Client) error { return drop(c.Tokens(x, "")) }},
+		{"GET /v1/tokens?org_id=o", "", func(x context.Context, c *Client) error { return drop(c.Tokens(x, "o")) }},
+		{"POST /v1/tokens/tok_1%2F/revoke", "{}", func(x context.Context, c *Client) error { return drop(c.RevokeToken(x, "tok_1/")) }},
+		{"POST /v1/tokens/join", `"agent_id":"a1"`, func(x context.Context, c *Client) error {
+			return drop(c.Join(x, qgjob.JoinRequest{AgentID: "a1", SHA256: sum}))
+		}},
 		{"GET /v1/agents", "", func(x context.Context, c *Client) error { return drop(c.Agents(x)) }},
 		{"GET /v1/agents/a%2F1", "", func(x context.Context, c *Client) error { return drop(c.Agent(x, "a/1")) }},
 		{"POST /v1/agents/a1/drain", "{}", func(x context.Context, c *Client) error { return drop(c.Drain(x, "a1")) }},

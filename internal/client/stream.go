@@ -120,6 +120,9 @@ func (c *Client) follow(ctx context.Context, path, last string, got func(frame) 
 		if f == nil && !more {
 			return nil
 		}
+		if f != nil && f.renew {
+			continue
+		}
 		if f == nil {
 			f = &failure{transient: true, elsewhere: true, err: &qgjob.Error{
 				Kind: qgjob.KindUnavailable, Code: qgjob.CodeUnreachable,
@@ -134,7 +137,7 @@ func (c *Client) follow(ctx context.Context, path, last string, got func(frame) 
 
 func (c *Client) followOnce(ctx context.Context, path string, last *string, t *tries, got func(frame) (bool, error)) (more bool, _ *failure) {
 	what := get(path)
-	what.idle = streamTimeout
+	what.idle, what.stream = streamTimeout, true
 	what.header = map[string]string{"Accept": "text/event-stream"}
 	if *last != "" {
 		what.header["Last-Event-ID"] = *last
@@ -157,6 +160,9 @@ func (c *Client) followOnce(ctx context.Context, path string, last *string, t *t
 		}
 		if errors.Is(err, errFrame) {
 			return true, &failure{err: c.garbled("event stream", err)}
+		}
+		if errors.Is(err, errRenew) {
+			return true, &failure{err: err, renew: true}
 		}
 		if err != nil {
 			return true, c.cut(err)

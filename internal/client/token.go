@@ -32,11 +32,11 @@ func (c *Client) Join(ctx context.Context, req qgjob.JoinRequest) (qgjob.Token, 
 	return ask[qgjob.Token](ctx, c, post("/v1/tokens/join", req))
 }
 
-// WithToken returns the same client with another token. Both share their
-// connections.
+// WithToken returns the same client with another token, which is not renewed.
+// Both share their connections.
 func (c *Client) WithToken(token string) *Client {
 	other := *c
-	other.token = token
+	other.token, other.pass = token, nil
 	return &other
 }
 

@@ -1,51 +1,26 @@
 package server
 
 import (
-	"crypto"
-	"crypto/rand"
-	"crypto/rsa"
-	"crypto/sha256"
-	"encoding/base64"
-	"encoding/json"
-	"fmt"
-	"math/big"
-	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/qualgent/qgjob"
 	"github.com/qualgent/qgjob/internal/server/oidc"
+	"github.com/qualgent/qgjob/internal/server/oidc/oidctest"
 )
 
 // TestExchange: an id-token becomes a token of one org and one CI run, once.
 func TestExchange(t *testing.T) {
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	check(t, err)
-	b64 := base64.RawURLEncoding.EncodeToString
-	var issuer *httptest.Server
-	issuer = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasSuffix(r.URL.Path, "openid-configuration") {
-			fmt.Fprintf(w, `{"issuer":%q,"jwks_uri":%q}`, issuer.URL, issuer.URL+"/jwks")
-			return
-		}
-		fmt.Fprintf(w, `{"keys":[{"kid":"k1","kty":"RSA","use":"sig","alg":"RS256","n":%q,"e":%q}]}`, b64(key.N.Bytes()), b64(big.NewInt(int64(key.E)).Bytes()))
-	}))
-	defer issuer.Close()
+	issuer, stop := oidctest.Start()
+	defer stop()
 	idToken := func(repository string) string {
-		now := time.Now().Unix()
-		claims, _ := json.Marshal(map[string]any{"iss": issuer.URL, "aud": "https://q.example", "sub": "repo:octo/app:ref:refs/heads/main", "jti": rand.Text(), "exp": now + 300, "nbf": now, "iat": now,
-			"repository": "octo/app", "repository_id": repository, "repository_owner": "octo", "repository_owner_id": "65", "event_name": "push", "ref": "refs/heads/main",
-			"job_workflow_ref": "octo/app/.github/workflows/e2e.yml@refs/heads/main", "run_id": "1001", "run_attempt": "2"})
-		text := b64([]byte(`{"typ":"JWT","alg":"RS256","kid":"k1"}`)) + "." + b64(claims)
-		sum := sha256.Sum256([]byte(text))
-		sig, err := rsa.SignPKCS1v15(rand.Reader, key, crypto.SHA256, sum[:])
-		check(t, err)
-		return text + "." + b64(sig)
+		issuer.Change = func(c map[string]any) { c["repository_id"] = repository }
+		return issuer.Token("https://q.example", time.Now())
 	}
 	r := newRig(t, rigOptions{})
 	r.refuse(404, qgjob.KindNotFound, "", "POST", "/v1/oidc/token", qgjob.OIDCRequest{IDToken: "x"}) // not set up
+	var err error
 	r.OIDC, err = oidc.New(oidc.Config{Issuer: issuer.URL, Audience: "https://q.example", Trust: []oidc.Trust{{RepositoryID: "74", RepositoryOwnerID: "65", OrgID: "acme"}}}, nil)
 	check(t, err)
 	r.refuse(401, qgjob.KindDenied, "", "GET", "/v1/agents", nil)

@@ -170,7 +170,7 @@ func (c *Config) judgeToken(k *Claims, now time.Time) *Refusal {
 		return wrong("issuer", fmt.Sprintf("iss is %.128q", k.Issuer), "the id-token is of another issuer", "send one of GitHub Actions")
 	case k.Audience != c.Audience:
 		return wrong("audience", fmt.Sprintf("aud is %.128q", k.Audience), "the id-token is meant for somebody else",
-			"ask for one with this server's audience: GET /v1/oidc names it")
+			"name the server by the address that GET /v1/oidc shows as its audience, or ask for an id-token with that audience")
 	case k.ID == "" || len(k.ID) > maxText:
 		return wrong("jti", "jti is missing or too long", "the id-token has no jti", fresh)
 	case !instant(k.Expires) || !instant(k.IssuedAt) || !instant(k.NotBefore):
