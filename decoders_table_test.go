@@ -99,4 +99,12 @@ var decoders = map[string]string{
 	"internal/store parseNews":             "FuzzNews",
 	"internal/store parsePostgres":         "FuzzDatabaseURL",
 	"internal/store tx.readJob":            "- reads a row",
+
+	"internal/agent/browserstack CleanJSON":           "- what it has encoded itself, without the secrets",
+	"internal/agent/browserstack Client.do":           "FuzzAnswers",
+	"internal/agent/browserstack Uploads.read":        "FuzzUploadRecord",
+	"internal/agent/browserstack parseApps":           "FuzzApps",
+	"internal/agent/browserstack parseJournal":        "FuzzJournal",
+	"internal/agent/browserstack saidIn":              "FuzzApps",
+	"internal/agent/browserstack stamp.UnmarshalJSON": "FuzzApps",
 }

@@ -21,6 +21,7 @@ import (
 
 	"github.com/qualgent/qgjob"
 	"github.com/qualgent/qgjob/internal/agent/adb"
+	"github.com/qualgent/qgjob/internal/agent/browserstack"
 	"github.com/qualgent/qgjob/internal/agent/device"
 	"github.com/qualgent/qgjob/internal/agent/proc"
 	"github.com/qualgent/qgjob/internal/agent/runner"
@@ -36,9 +37,9 @@ type Config struct {
 	JoinToken        string            // exchanged, once, for a token of the agent's own, when Server bears none; that is kept in StateDir
 	ServerFound      bool              // Server's addresses were found in a repository, not given: no other address gets a kept token
 	Name             string            // the agent's id with one slot; NAME-1, NAME-2, … with more
-	Slots            int               // agents served, each one job at a time; 0 is 1
+	Slots            int               // agents served, each one job at a time; 0 is 1, of DeviceBrowserStack what the plan allows
 	Target           qgjob.Target      // what the slots are
-	Device           string            // what they run on: DeviceOwn or DeviceADB; empty: DeviceOwn
+	Device           string            // what they run on: DeviceOwn, DeviceADB or DeviceBrowserStack; empty: DeviceOwn
 	ADB              *adb.Client       // the server of DeviceADB; nil: the one that the environment names
 	ADBProgram       string            // starts that server when it is away; empty: adb
 	Serials          []string          // of DeviceADB: only these devices, whatever they are; empty: all of the target
@@ -66,9 +67,13 @@ type Config struct {
 	Drain            <-chan struct{}   // closed: claim no more, finish what runs, then Run returns
 	Cancel           <-chan struct{}   // closed: stop what runs and give it back, then Run returns
 
+	Cloud    *browserstack.Client // the account of DeviceBrowserStack; nil: the one that the environment names
+	CloudHub string               // where AppWright starts that account's sessions, http://host:port; empty: BrowserStack's own
+
 	unplugGrace time.Duration // before a device that is away counts as unplugged; 0 is 10 s
 	canaryPause time.Duration // before the first canary of a quarantine; 0 is 30 s
 	avdPause    time.Duration // before an emulator that ended by itself is started again; 0 is 5 s
+	fullPause   time.Duration // before a full plan of DeviceBrowserStack is looked at again; 0 is 5 s
 	retryPause  time.Duration // between two tries after answers that only time will change; 0 is half of retryCeiling
 }
 
@@ -79,6 +84,8 @@ var avdName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$`)
 const (
 	DeviceOwn = "own" // the target's own: a browser, or whatever the exec runner drives
 	DeviceADB = "adb" // the Android devices of an adb server, one agent each
+
+	DeviceBrowserStack = "browserstack" // sessions of BrowserStack's App Automate, one agent each
 )
 
 // Check refuses a configuration with a *qgjob.Error of KindInvalid whose Field
@@ -121,8 +128,10 @@ func (c Config) Check() error {
 
 func (c Config) checkDevice() error {
 	switch {
-	case c.Device != "" && c.Device != DeviceOwn && c.Device != DeviceADB:
-		return qgjob.Invalid("device", fmt.Sprintf("device %q is unknown; allowed: adb, own", c.Device))
+	case c.Device != "" && c.Device != DeviceOwn && c.Device != DeviceADB && c.Device != DeviceBrowserStack:
+		return qgjob.Invalid("device", fmt.Sprintf("device %q is unknown; allowed: adb, browserstack, own", c.Device))
+	case c.Device == DeviceBrowserStack && c.Target != qgjob.TargetBrowserStack:
+		return qgjob.Invalid("target", fmt.Sprintf("the sessions of BrowserStack are of target browserstack, not %s", c.Target))
 	case c.Device == DeviceADB && c.Target != qgjob.TargetEmulator && c.Target != qgjob.TargetDevice:
 		return qgjob.Invalid("target", fmt.Sprintf("the devices of an adb server are of target emulator or device, not %s", c.Target))
 	case c.Device == DeviceADB && c.Slots > 1:
@@ -156,9 +165,9 @@ func (c Config) checkRunner() error {
 		return &qgjob.Error{Kind: qgjob.KindInvalid, Field: "target",
 			Message: fmt.Sprintf("the playwright runner serves the target browser, not %s", c.Target),
 			Hint:    "use --target browser, or --runner exec with a program that drives the device"}
-	case c.Runner == "appwright" && c.Target != qgjob.TargetEmulator && c.Target != qgjob.TargetDevice:
+	case c.Runner == "appwright" && c.Target == qgjob.TargetBrowser:
 		return &qgjob.Error{Kind: qgjob.KindInvalid, Field: "target",
-			Message: fmt.Sprintf("the appwright runner serves the targets emulator and device, not %s", c.Target), Hint: "use --target emulator"}
+			Message: fmt.Sprintf("the appwright runner serves the targets emulator, device and browserstack, not %s", c.Target), Hint: "use --target emulator"}
 	case c.Runner != "exec" && c.Runner != "playwright" && c.Runner != "appwright":
 		return qgjob.Invalid("runner", fmt.Sprintf("runner %q is unknown; allowed: appwright, playwright, exec", c.Runner))
 	}
@@ -186,6 +195,7 @@ type host struct {
 	reigns    *reigns
 	runner    runner.Runner
 	appwright *appwright // with that runner
+	cloud     *cloud     // of DeviceBrowserStack; nil for others
 	cache     *cache
 	env       []string // of tests
 	warn      func(string)
@@ -215,14 +225,19 @@ func Run(ctx context.Context, c Config) error {
 	if h.Device == DeviceADB {
 		return h.serveFleet()
 	}
+	if h.cloud != nil && h.Slots == 0 {
+		if h.Slots, err = h.planSlots(); err != nil {
+			return err
+		}
+	}
 	var slots []*slot
 	defer func() {
 		for _, s := range slots {
 			s.close()
 		}
 	}()
-	for i := range max(1, c.Slots) {
-		s, err := h.openSlot(c.id(i), "")
+	for i := range max(1, h.Slots) {
+		s, err := h.openSlot(h.id(i), "")
 		if err != nil {
 			return err
 		}
@@ -253,6 +268,9 @@ func newHost(c Config) (*host, error) {
 	if c.avdPause == 0 {
 		c.avdPause = avdAgain
 	}
+	if c.fullPause == 0 {
+		c.fullPause = fullPause
+	}
 	if c.canaryPause == 0 {
 		c.canaryPause = canaryPause
 	}
@@ -281,6 +299,11 @@ func newHost(c Config) (*host, error) {
 			return nil, qgjob.Invalid("device", err.Error())
 		}
 	}
+	if c.Device == DeviceBrowserStack {
+		if h.cloud, err = newCloud(c); err != nil {
+			return nil, err
+		}
+	}
 	switch c.Runner {
 	case "exec":
 		h.runner = runner.Exec{Argv: c.ExecArgv}
@@ -303,6 +326,8 @@ func (h *host) openDevice(dir, serial string) (device.Device, error) {
 		ctx, cancel := context.WithTimeout(h.claims, openTime)
 		defer cancel()
 		return device.OpenAndroid(ctx, h.ADB.Phone(serial), h.Demands, dir, filepath.Join(h.StateDir, "ports"))
+	case h.cloud != nil:
+		return device.NewCloud(dir, h.cloud.client, h.cloud.uploads, h.cloud.gate), nil
 	case h.Runner != "playwright":
 		return device.NewNone(dir), nil
 	}

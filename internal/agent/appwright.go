@@ -30,7 +30,7 @@ type appwright struct {
 func newAppwright(h *host) *appwright {
 	return &appwright{
 		host: h, suites: map[string]runner.Suite{},
-		Appwright: runner.Appwright{Config: h.PlaywrightConfig, Project: h.AppwrightProject, Mode: runner.Mode(h.AppwrightMode)},
+		Appwright: runner.Appwright{Config: h.PlaywrightConfig, Project: h.AppwrightProject, Mode: runner.Mode(h.AppwrightMode), Cloud: h.cloud != nil},
 	}
 }
 
@@ -65,6 +65,9 @@ func (w *appwright) suite(ctx context.Context, a *attempt, project string) (runn
 
 // drive has the slot's Appium ready for the job's session.
 func (a *attempt) drive(ctx context.Context, suite runner.Suite, t runner.Task) (*runner.Drive, error) {
+	if a.slot.host.cloud != nil {
+		return a.driveCloud(suite)
+	}
 	if err := checkPhone(t.Phone, t.Job); err != nil {
 		return nil, err
 	}

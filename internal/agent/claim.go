@@ -44,7 +44,7 @@ func (s *slot) claimLoop(ctx context.Context) error {
 		offers := next.Offers
 		next = nil
 		for i, offer := range offers {
-			if ctx.Err() != nil || s.out() {
+			if ctx.Err() != nil || s.out() || !s.admit(ctx) {
 				s.held.drop(offer.LeaseID) // goodbye gives it back
 				if i == len(offers)-1 && ctx.Err() == nil {
 					s.goodbye(false)
@@ -52,6 +52,7 @@ func (s *slot) claimLoop(ctx context.Context) error {
 				continue
 			}
 			next = s.attempt(ctx, offer, i == len(offers)-1)
+			s.leavePass()
 		}
 	}
 }
@@ -103,7 +104,7 @@ func (s *slot) claim(ctx context.Context) (qgjob.ClaimResponse, error) {
 // the server gives no more than this agent's share of what waits.
 func (s *slot) claimRequest() *qgjob.ClaimRequest {
 	most := 1
-	if s.brief.Load() {
+	if s.brief.Load() && s.host.cloud == nil {
 		most = briefBatch
 	}
 	return &qgjob.ClaimRequest{

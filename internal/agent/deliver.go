@@ -19,6 +19,7 @@ func (a *attempt) finish(claims context.Context, last bool, streamed <-chan erro
 	e := spooled{LeaseID: a.offer.LeaseID, JobID: a.offer.Job.JobID, At: time.Now().UTC()}
 	if streamed != nil {
 		var notes []string
+		a.hide()
 		e.Artifacts, notes = collect(a.dir)
 		for _, note := range notes {
 			a.log.note("%s", note)
@@ -44,7 +45,7 @@ func (a *attempt) finish(claims context.Context, last bool, streamed <-chan erro
 	}
 	s.uploadAll(ctx, e)
 	drained, _ := s.isDrained()
-	next, err := s.complete(ctx, e, s.me.incarnation, last && !drained && !s.out() && claims.Err() == nil)
+	next, err := s.complete(ctx, e, s.me.incarnation, last && !drained && !s.out() && s.host.cloud == nil && claims.Err() == nil)
 	if err := s.settle(e, err); err != nil {
 		a.slog.Error("the result is not delivered; it is kept and offered again", "error", err)
 	}

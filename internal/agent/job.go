@@ -138,8 +138,13 @@ func (a *attempt) open() error {
 		}
 	}
 	var err error
-	a.log, err = createLog(filepath.Join(a.dir, logName))
-	return err
+	if a.log, err = createLog(filepath.Join(a.dir, logName)); err != nil {
+		return err
+	}
+	if c := a.slot.host.cloud; c != nil {
+		a.log.hide(c.secrets)
+	}
+	return nil
 }
 
 // remove deletes the attempt's folder.
@@ -214,12 +219,19 @@ func (a *attempt) prepare(ctx context.Context) (runner.Task, proc.Command, error
 		return task, proc.Command{}, err
 	}
 	task.Env = slices.Concat(s.host.env, s.device.Env(build))
+	sessions, err := a.followSessions()
+	if err != nil {
+		return task, proc.Command{}, err
+	}
+	task.Env = append(task.Env, sessions...)
 	task.Serves, task.Phone = s.device.Serves(), phone(s.device, build)
 	if s.host.appwright != nil {
 		if task.Drive, err = a.drive(ctx, suite, task); err != nil {
 			return task, proc.Command{}, err
 		}
-		task.Serves = append(slices.Clone(task.Serves), task.Drive.Server.Address())
+		if task.Drive.Cloud == nil {
+			task.Serves = append(slices.Clone(task.Serves), task.Drive.Server.Address())
+		}
 	}
 	command, err := s.host.runner.Command(task)
 	return task, command, err
@@ -297,6 +309,7 @@ func (a *attempt) test(task runner.Task, command proc.Command) {
 	a.conclude(verdict.Outcome, verdict.Reason, verdict.Message)
 	a.done.Tests, a.left = verdict.Tests, verdict.Attachments
 	a.askDevice(verdict.Reinstalled || task.Drive != nil && !task.Drive.Suite.Hooked)
+	a.askCloud()
 	took := result.Ended.Sub(result.Started)
 	a.done.TestMS = took.Milliseconds()
 	a.slot.brief.Store(result.End == proc.Exited && took < brief)

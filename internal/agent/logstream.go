@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/qualgent/qgjob"
+	"github.com/qualgent/qgjob/internal/agent/browserstack"
 )
 
 const (
@@ -28,8 +29,23 @@ type attemptLog struct {
 	limit  int64
 	cut    bool // the limit was reached
 	ended  bool
-	signal chan struct{} // holds one token when there is something new
-	err    error         // the first failed write
+	signal chan struct{}        // holds one token when there is something new
+	err    error                // the first failed write
+	filter *browserstack.Filter // takes secrets out; nil when there are none
+}
+
+// hide takes secrets out of all that is written from now on.
+func (l *attemptLog) hide(secrets browserstack.Secrets) {
+	l.filter = secrets.NewFilter(keeper{l})
+}
+
+// keeper is the log behind its filter.
+type keeper struct{ l *attemptLog }
+
+// Write keeps what the filter lets through.
+func (k keeper) Write(p []byte) (int, error) {
+	k.l.keep(p)
+	return len(p), nil
 }
 
 func createLog(path string) (*attemptLog, error) {
@@ -59,6 +75,15 @@ func openLog(path string) (*attemptLog, error) {
 func (l *attemptLog) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.filter != nil {
+		return l.filter.Write(p)
+	}
+	l.keep(p)
+	return len(p), nil
+}
+
+// keep writes as much as the limit leaves room for. The lock is held.
+func (l *attemptLog) keep(p []byte) {
 	keep := p
 	if room := l.limit - l.size; int64(len(keep)) > room {
 		keep = keep[:max(0, room)]
@@ -68,7 +93,6 @@ func (l *attemptLog) Write(p []byte) (int, error) {
 		l.cut = true
 		l.append(fmt.Appendf(nil, "\n[qgjob] the log ends here: it has reached its limit of %d MiB\n", l.limit>>20))
 	}
-	return len(p), nil
 }
 
 // note writes a line of the agent's own.
@@ -92,6 +116,9 @@ func (l *attemptLog) append(p []byte) {
 func (l *attemptLog) finish() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.filter != nil {
+		_ = l.filter.Flush() // a keeper never fails
+	}
 	l.ended = true
 	l.wake()
 }

@@ -146,17 +146,23 @@ func (s *slot) out() bool { return s.trust != nil && s.trust.Out }
 // waitFit blocks while the device is in quarantine or not fit for a job, and
 // tells the server so.
 func (s *slot) waitFit(ctx context.Context) error {
-	if s.trust == nil {
+	if s.trust == nil && s.host.cloud == nil {
 		return nil
 	}
-	if s.trust.Out {
+	if s.out() {
 		if err := s.awaitCanary(ctx); err != nil {
 			return err
 		}
 	}
 	since := time.Now()
 	for {
+		wait := unfitPause
 		err := s.device.Check(ctx)
+		if err == nil {
+			if err = s.enter(ctx); err != nil {
+				wait = s.host.fullPause
+			}
+		}
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
@@ -164,10 +170,10 @@ func (s *slot) waitFit(ctx context.Context) error {
 			return s.declare(ctx, nil)
 		}
 		if err := s.declare(ctx, &qgjob.Quarantine{Reason: clip(err.Error(), 1024), Since: since.UTC(),
-			Next: fmt.Sprintf("it is looked at every %s and takes jobs again when it is fit", unfitPause)}); err != nil {
+			Next: fmt.Sprintf("it is looked at every %s and takes jobs again when it is fit", wait)}); err != nil {
 			return err
 		}
-		if err := pause(ctx, min(unfitPause, s.host.canaryPause)); err != nil {
+		if err := pause(ctx, min(wait, s.host.canaryPause)); err != nil {
 			return err
 		}
 	}

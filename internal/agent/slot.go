@@ -17,6 +17,7 @@ import (
 
 	"github.com/qualgent/qgjob"
 	"github.com/qualgent/qgjob/internal/agent/appium"
+	"github.com/qualgent/qgjob/internal/agent/browserstack"
 	"github.com/qualgent/qgjob/internal/agent/device"
 	"github.com/qualgent/qgjob/internal/client"
 )
@@ -34,9 +35,10 @@ type slot struct {
 	appium    *appium.Server                  // of the appwright runner, once a job wanted it; the claim loop's
 	spool     *spool
 	held      holdings
-	brief     atomic.Bool       // the last job was short: claim several
-	labels    map[string]string // the host's and the device's
-	trust     *trust            // nil: the device is never in quarantine
+	brief     atomic.Bool        // the last job was short: claim several
+	labels    map[string]string  // the host's and the device's
+	pass      *browserstack.Pass // the way to a session of a cloud's plan; the claim loop's
+	trust     *trust             // nil: the device is never in quarantine
 	sick      atomic.Pointer[qgjob.Quarantine]
 
 	// gate keeps renewals away while an answer with offers may be under way:
@@ -93,12 +95,16 @@ func (s *slot) openFolders(serial string) error {
 		maps.Copy(s.labels, s.host.Labels)
 		s.trust = openTrust(filepath.Join(s.me.dir, "trust.json"), s.host.Quarantine)
 	}
+	if s.host.cloud != nil {
+		s.trust = openTrust(filepath.Join(s.me.dir, "trust.json"), s.host.Quarantine)
+	}
 	return nil
 }
 
 // close lets go of the device and the name.
 func (s *slot) close() {
 	s.supersede(errLeaving)
+	s.leavePass()
 	var err error
 	if s.appium != nil {
 		err = s.appium.Close()

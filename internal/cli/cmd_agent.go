@@ -31,6 +31,7 @@ type agentOptions struct {
 	network                    bool
 	slots                      int
 	tokenFile                  string
+	planSlots                  bool // --slots was left away
 	verbose                    bool
 }
 
@@ -38,7 +39,7 @@ type agentOptions struct {
 func (o *agentOptions) add(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&o.target, "target", string(qgjob.TargetBrowser), "what the agent is: emulator, device, browserstack or browser")
-	f.StringVar(&o.runner, "runner", "", "appwright, playwright or exec; exec when a program follows --, else playwright for browsers and appwright for phones")
+	f.StringVar(&o.runner, "runner", "", "appwright, playwright or exec; exec when a program follows --, else playwright for browsers and appwright for all else")
 	f.StringVar(&o.project, "project", ".", "the tests of jobs that bring no bundle")
 	f.StringVar(&o.playwrightConfig, "playwright-config", "", "Playwright's configuration file, relative to the project")
 	f.StringVar(&o.appwrightMode, "appwright-mode", "auto", "how Appium is taken out of AppWright's hands: hook, stock (one run per host), or auto")
@@ -46,7 +47,7 @@ func (o *agentOptions) add(cmd *cobra.Command) {
 	f.StringVar(&o.appium, "appium", "", "folder of the Appium to run (QGJOB_APPIUM); else the test project's, else the one in PATH")
 	f.StringVar(&o.appiumDriver, "appium-driver", "", "folder of Appium's driver (QGJOB_APPIUM_DRIVER); else uiautomator2, in the version that fits")
 	f.StringVar(&o.baseURL, "base-url", "", "BASE_URL of browser tests whose app version has no uploaded build")
-	f.StringVar(&o.device, "device", "", "adb (one agent for each Android device) or own; adb for the appwright runner, else own")
+	f.StringVar(&o.device, "device", "", "adb (one agent for each Android device), browserstack (one for each session of the plan) or own; that of the target for the appwright runner, else own")
 	f.StringArrayVar(&o.serials, "serial", nil, "only this Android device; may be repeated")
 	f.StringArrayVar(&o.avds, "avd", nil, "start the emulator of this AVD and stop it with the agent; may be repeated")
 	f.StringVar(&o.appPackage, "app-package", "", "take only builds of this application id")
@@ -60,7 +61,7 @@ func (o *agentOptions) add(cmd *cobra.Command) {
 	must(cmd.RegisterFlagCompletionFunc("target", completeTargets))
 	must(cmd.RegisterFlagCompletionFunc("runner", cobra.FixedCompletions([]string{"appwright", "playwright", "exec"}, cobra.ShellCompDirectiveNoFileComp)))
 	must(cmd.RegisterFlagCompletionFunc("appwright-mode", cobra.FixedCompletions([]string{"auto", "hook", "stock"}, cobra.ShellCompDirectiveNoFileComp)))
-	must(cmd.RegisterFlagCompletionFunc("device", cobra.FixedCompletions([]string{agent.DeviceADB, agent.DeviceOwn}, cobra.ShellCompDirectiveNoFileComp)))
+	must(cmd.RegisterFlagCompletionFunc("device", cobra.FixedCompletions([]string{agent.DeviceADB, agent.DeviceBrowserStack, agent.DeviceOwn}, cobra.ShellCompDirectiveNoFileComp)))
 }
 
 // takeArgs takes the program of the exec runner from behind the dashes.
@@ -123,7 +124,7 @@ func (o *agentOptions) config(a *app) (agent.Config, error) {
 		switch target := qgjob.Target(o.target); {
 		case len(o.argv) > 0:
 			runner = "exec"
-		case target == qgjob.TargetEmulator || target == qgjob.TargetDevice:
+		case target != qgjob.TargetBrowser:
 			runner = "appwright"
 		}
 	}
@@ -131,7 +132,13 @@ func (o *agentOptions) config(a *app) (agent.Config, error) {
 		o.device = agent.DeviceOwn
 		if t := qgjob.Target(o.target); runner == "appwright" && (t == qgjob.TargetEmulator || t == qgjob.TargetDevice) {
 			o.device = agent.DeviceADB
+		} else if runner == "appwright" && t == qgjob.TargetBrowserStack {
+			o.device = agent.DeviceBrowserStack
 		}
+	}
+	slots := o.slots
+	if o.device == agent.DeviceBrowserStack && o.planSlots {
+		slots = 0
 	}
 	if o.freeMB < 0 || o.battery < 0 || o.battery > 100 || o.broken == 0 {
 		return agent.Config{}, usage("min-battery", "--min-free-mb must be 0 or more, --min-battery 0 to 100, --quarantine-after 1 or more, or -1")
@@ -139,7 +146,7 @@ func (o *agentOptions) config(a *app) (agent.Config, error) {
 	return agent.Config{
 		Device: o.device, Serials: o.serials, AVDs: o.avds, Quarantine: o.broken,
 		Demands: device.Demands{FreeBytes: int64(o.freeMB) << 20, Battery: o.battery, Network: o.network, Package: o.appPackage},
-		Name:    o.name, Slots: o.slots, Target: qgjob.Target(o.target), Runner: runner, ExecArgv: o.argv, Labels: labels,
+		Name:    o.name, Slots: slots, Target: qgjob.Target(o.target), Runner: runner, ExecArgv: o.argv, Labels: labels,
 		StateDir: a.path(o.stateDir), ProjectDir: a.path(o.project), PlaywrightConfig: o.playwrightConfig, BaseURL: o.baseURL,
 		AppwrightMode: o.appwrightMode, AppwrightProject: o.appwrightProject,
 		Appium: a.folder(o.appium, "QGJOB_APPIUM"), AppiumDriver: a.folder(o.appiumDriver, "QGJOB_APPIUM_DRIVER"),
@@ -155,7 +162,10 @@ func (a *app) agentCmd() *cobra.Command {
 		Long: `Run an agent: it claims jobs, installs their app version once, runs them and
 reports. With --slots=N it serves N agents, NAME-1 to NAME-N. With --device=adb
 it serves every Android device of the adb server that fits the target, each as
-an agent NAME-SERIAL: plugged in it claims jobs, unplugged it leaves.
+an agent NAME-SERIAL: plugged in it claims jobs, unplugged it leaves. With
+--target=browserstack it runs AppWright on BrowserStack, with the account of
+BROWSERSTACK_USERNAME and BROWSERSTACK_ACCESS_KEY: a build is uploaded once, and
+a job waits here until the plan has a free session.
 
 Its token is in QGJOB_TOKEN or --token-file. A join token is good once: the agent
 exchanges it for a token of its own, which it keeps in --state-dir and uses from
@@ -170,18 +180,20 @@ and QGJOB_REPORT_DIR in its environment; exit code 0 is passed, 75 is broken
 infrastructure, anything else is failed.`,
 		Example: `  qgjob agent --target=browser --name=b1 --runner=playwright --project=e2e
   qgjob agent --target=emulator --name=a1 --runner=exec -- ./run-one-test.sh
-  qgjob agent --target=device --device=adb --name=lab1 -- ./run-one-test.sh`,
+  qgjob agent --target=device --device=adb --name=lab1 -- ./run-one-test.sh
+  qgjob agent --target=browserstack --name=bs --project=e2e`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := o.takeArgs(cmd, args); err != nil {
 				return err
 			}
+			o.planSlots = !cmd.Flags().Changed("slots")
 			return a.runAgent(cmd.Context(), o)
 		},
 	}
 	o.add(cmd)
 	host, _ := os.Hostname()
 	cmd.Flags().StringVar(&o.name, "name", host, "the agent's id")
-	cmd.Flags().IntVar(&o.slots, "slots", 1, "how many agents to serve, each one job at a time")
+	cmd.Flags().IntVar(&o.slots, "slots", 1, "how many agents to serve, each one job at a time; of BrowserStack as many as the plan runs sessions")
 	cmd.Flags().StringVar(&o.stateDir, "state-dir", a.stateDir(), "results not delivered yet and caches; several agents may share one")
 	cmd.Flags().StringVar(&o.tokenFile, "token-file", "", "file with the agent's token or join token (else QGJOB_TOKEN)")
 	cmd.AddCommand(a.doctorCmd())

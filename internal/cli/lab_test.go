@@ -18,8 +18,15 @@ import (
 // does then, and when it ends, is said there, so that no test has to sleep.
 const asJob = "__job"
 
+// cloudRole is asJob's next argument but one for a test program that drives
+// sessions of BrowserStack.
+const cloudRole = "__cloud"
+
 // runJob acts on QGJOB_TEST_PATH.
 func runJob(address string, more []string) int {
+	if len(more) > 1 && more[0] == cloudRole {
+		return runCloudJob(address, more[1])
+	}
 	name := filepath.Base(os.Getenv("QGJOB_TEST_PATH"))
 	if len(more) > 0 {
 		name = more[0] // a child of a job

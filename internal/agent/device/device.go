@@ -6,6 +6,7 @@ package device
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/qualgent/qgjob"
@@ -78,7 +79,11 @@ func Ensure(ctx context.Context, d Device, b Build, how qgjob.Reset) (qgjob.Inst
 			return qgjob.InstallFailed, fmt.Errorf("remove the app before installing it again: %w", err)
 		}
 	}
-	if err := d.Install(ctx, b); err != nil {
+	err := d.Install(ctx, b)
+	if errors.Is(err, errHeld) {
+		return qgjob.InstallAvoided, nil
+	}
+	if err != nil {
 		return qgjob.InstallFailed, fmt.Errorf("install %s %s: %w", b.OrgID, b.AppVersionID, err)
 	}
 	return qgjob.InstallDone, nil

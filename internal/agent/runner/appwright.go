@@ -43,6 +43,7 @@ type Appwright struct {
 	Config  string // the configuration file, relative to the project; empty: the one AppWright would take
 	Project string // the Playwright project to run; empty: the only one there is
 	Mode    Mode   // empty is ModeAuto
+	Cloud   bool   // tests run on BrowserStack: no Appium and no phone here
 }
 
 // Drive is what an AppWright task needs besides the rest of the Task.
@@ -50,7 +51,19 @@ type Drive struct {
 	Suite  Suite
 	Phone  Phone // with Package and Activity
 	Server appium.Running
+	Cloud  *Cloud // instead of Phone and Server
 	Work   string // an absolute folder for this attempt's hook and shims; nothing of it is an artifact
+}
+
+// Cloud is what AppWright must be told to run on BrowserStack with an app that
+// is uploaded already.
+type Cloud struct {
+	App     string // bs://…
+	Journal string // the file in which sessions are noted (browserstack.EnvJournal)
+	Name    string // of the session, for people on the dashboard
+	Build   string // under which the dashboard shows it
+	API     string // the REST API's address
+	Hub     string // http://host:port of the WebDriver hub; empty: AppWright's own
 }
 
 // Name is "appwright".
@@ -85,9 +98,10 @@ func (a Appwright) Command(t Task) (proc.Command, error) {
 		"FORCE_COLOR=0",
 	})
 	var err error
-	if d.Suite.Hooked {
+	switch {
+	case d.Suite.Hooked:
 		env, err = hookEnv(d.Work, env, d.hook(t.Job.Reset))
-	} else {
+	case d.Cloud == nil:
 		env, err = stockEnv(d.Work, env, d.Phone)
 	}
 	return proc.Command{Argv: argv, Dir: t.Project, Env: env, Grace: t.Grace}, err
@@ -109,7 +123,7 @@ func (a Appwright) Judge(t Task, e Ending) Result {
 	default:
 		return result
 	}
-	if why := readHandshake(t.Drive.Work).misfit(); why != "" && (!e.TimedOut || result.Outcome == qgjob.OutcomePassed) {
+	if why := readHandshake(t.Drive.Work).misfit(a.Cloud); why != "" && (!e.TimedOut || result.Outcome == qgjob.OutcomePassed) {
 		result.Outcome, result.Reason = qgjob.OutcomeErrored, qgjob.ReasonSetup
 		result.Message = why
 	}
@@ -118,6 +132,9 @@ func (a Appwright) Judge(t Task, e Ending) Result {
 
 // hook is what the preloaded file is told.
 func (d *Drive) hook(reset qgjob.Reset) hookSettings {
+	if c := d.Cloud; c != nil {
+		return hookSettings{Handshake: filepath.Join(d.Work, handshakeName), Cloud: &hookCloud{*c, hubServer(c.Hub)}}
+	}
 	set, drop := sessionCapabilities(d.Phone, d.Server.Ports, reset)
 	return hookSettings{
 		Handshake: filepath.Join(d.Work, handshakeName),

@@ -32,19 +32,95 @@ function install(config) {
     },
     'providers/emulator/index.js': provider('EmulatorProvider'),
     'providers/local/index.js': provider('LocalDeviceProvider'),
+    'providers/browserstack/index.js': cloudProvider('BrowserStackDeviceProvider'),
     'device/index.js': {
       need: () => ({}),
       apply(m, root) {
-        if (m.Device && m.Device.prototype.close) pictureOfFailure(m.Device.prototype, root);
+        if (!m.Device || !m.Device.prototype.close) return;
+        if (config.cloud) sessionEnds(m.Device.prototype);
+        pictureOfFailure(m.Device.prototype, root);
       },
     },
   };
 
+  // A project that wants other devices than this agent's is told so before its first test.
+  function elsewhere(proto, name) {
+    const agents = config.cloud ? 'sessions of BrowserStack' : 'a device of its own';
+    proto.globalSetup = proto.createConfig = () => {
+      throw new Error(`qgjob: the project asks for AppWright's ${name}, but this agent has ${agents}; choose another one by --appwright-project`);
+    };
+  }
+
+  function cloudProvider(name) {
+    const proto = (m) => (m[name] && m[name].prototype) || {};
+    return {
+      need: (m) => (config.cloud ? { [`${name}.createConfig`]: proto(m).createConfig, [`${name}.createDriver`]: proto(m).createDriver } : {}),
+      apply(m) {
+        const p = proto(m);
+        if (!config.cloud) return elsewhere(p, name);
+        // 0.1.1 knows an uploaded app by this variable only.
+        const upload = (self) => (process.env[`BROWSERSTACK_APP_URL_${self.project.name.toUpperCase()}`] = config.cloud.App);
+        p.globalSetup = async function () {
+          upload(this);
+        };
+        const own = p.createConfig;
+        p.createConfig = function () {
+          upload(this);
+          const session = own.apply(this, arguments);
+          return session && typeof session.then === 'function' ? session.then(toCloud) : toCloud(session);
+        };
+        const create = p.createDriver;
+        p.createDriver = async function () {
+          try {
+            return await create.apply(this, arguments);
+          } finally {
+            if (this.sessionId) journal({ session: this.sessionId });
+          }
+        };
+        toOtherAPI();
+      },
+    };
+  }
+
+  function toCloud(session) {
+    if (!session || typeof session.capabilities !== 'object' || session.capabilities === null) {
+      throw new Error('qgjob: AppWright made a session without capabilities; the hook does not fit this version');
+    }
+    if (config.cloud.Server) Object.assign(session, config.cloud.Server);
+    session.capabilities['appium:app'] = config.cloud.App;
+    const options = session.capabilities['bstack:options'];
+    if (options) Object.assign(options, { sessionName: config.cloud.Name, buildName: config.cloud.Build });
+    note({ event: 'session', port: session.port });
+    return session;
+  }
+
+  function journal(entry) {
+    fs.appendFileSync(config.cloud.Journal, JSON.stringify(entry) + '\n');
+  }
+
+  function sessionEnds(proto) {
+    const close = proto.close;
+    proto.close = async function () {
+      const id = this.webdriverClient && this.webdriverClient.sessionId;
+      await close.apply(this, arguments);
+      if (id) journal({ ended: id });
+    };
+  }
+
+  // AppWright has the address of BrowserStack's API in its source.
+  function toOtherAPI() {
+    const usual = 'https://api-cloud.browserstack.com/app-automate';
+    const fetch = globalThis.fetch;
+    if (config.cloud.API === usual || !fetch) return;
+    globalThis.fetch = (url, ...rest) => fetch(typeof url === 'string' && url.startsWith(usual) ? config.cloud.API + url.slice(usual.length) : url, ...rest);
+  }
+
   function provider(name) {
     const proto = (m) => (m[name] && m[name].prototype) || {};
     return {
-      need: (m) => ({ [name]: m[name], [`${name}.createConfig`]: proto(m).createConfig }),
+      need: (m) => (config.cloud ? {} : { [name]: m[name], [`${name}.createConfig`]: proto(m).createConfig }),
       apply(m) {
+        if (config.cloud) return elsewhere(proto(m), name);
         const own = proto(m).createConfig;
         // The agent has looked at the build and the device; AppWright would ask for an Android SDK.
         if (proto(m).globalSetup) proto(m).globalSetup = async () => {};

@@ -8,9 +8,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -33,6 +35,26 @@ type hookSettings struct {
 	Drop      []string       `json:"drop"`
 	Package   string         `json:"package"`
 	Activity  string         `json:"activity"`
+	Cloud     *hookCloud     `json:"cloud,omitempty"`
+}
+
+// hookCloud is Cloud as the hook reads it.
+type hookCloud struct {
+	Cloud
+	Server *hookServer // of the hub; nil: AppWright's own
+}
+
+// hubServer splits an address of a hub.
+func hubServer(hub string) *hookServer {
+	u, err := url.Parse(hub)
+	if err != nil || hub == "" {
+		return nil
+	}
+	port, err := strconv.Atoi(u.Port())
+	if err != nil {
+		return nil
+	}
+	return &hookServer{Protocol: u.Scheme, Hostname: u.Hostname(), Port: port, Path: "/wd/hub"}
 }
 
 // hookServer replaces AppWright's localhost:4723 (webdriver: Options).
@@ -77,6 +99,10 @@ type handshake []hookNote
 // own.
 var hooked = []string{"providers/appium.js", "providers/emulator/index.js", "providers/local/index.js"}
 
+// hookedCloud is the file without whose patch AppWright uploads the build for
+// every run, and tells nobody of its sessions.
+var hookedCloud = []string{"providers/browserstack/index.js"}
+
 // readHandshake never fails: what cannot be read is no handshake.
 func readHandshake(work string) handshake {
 	root, err := os.OpenRoot(work)
@@ -110,7 +136,11 @@ func parseHandshake(text []byte) handshake {
 }
 
 // misfit says why the hook does not hold this AppWright, or "".
-func (h handshake) misfit() string {
+func (h handshake) misfit(cloud bool) string {
+	needed := hooked
+	if cloud {
+		needed = hookedCloud
+	}
 	var patched []string
 	for _, n := range h {
 		switch n.Event {
@@ -123,7 +153,7 @@ func (h handshake) misfit() string {
 			patched = append(patched, n.File)
 		}
 	}
-	for _, file := range hooked {
+	for _, file := range needed {
 		if !slices.Contains(patched, file) {
 			return fmt.Sprintf("the hook did not find AppWright's dist/%s; run npm ci in the project, or the agent with --appwright-mode=stock", file)
 		}

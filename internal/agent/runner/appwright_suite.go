@@ -53,7 +53,7 @@ func (a Appwright) Probe(ctx context.Context, project, testPath, work string, en
 	if a.Mode == ModeStock {
 		return suite, err
 	}
-	why := hs.misfit()
+	why := hs.misfit(a.Cloud)
 	switch {
 	case why == "":
 		suite.Hooked = true
@@ -65,6 +65,9 @@ func (a Appwright) Probe(ctx context.Context, project, testPath, work string, en
 	}
 	suite, _, err = a.list(ctx, project, testPath, config, work, env, false, warn)
 	suite.Warning = why + "; this job runs in stock mode: AppWright installs the app for every test"
+	if a.Cloud {
+		suite.Warning = why + "; this job runs without it: AppWright uploads by itself, and the links of its sessions are not known"
+	}
 	return suite, err
 }
 
@@ -115,6 +118,9 @@ func (a Appwright) list(ctx context.Context, project, testPath, config, work str
 	env = slices.Concat(env, []string{"PLAYWRIGHT_JSON_OUTPUT_NAME=" + filepath.Join(dir, resultsJSON), "CI=true", "FORCE_COLOR=0"})
 	if hooked {
 		d := Drive{Work: dir, Server: appium.Running{}}
+		if a.Cloud {
+			d.Cloud = &Cloud{}
+		}
 		if env, err = hookEnv(dir, env, d.hook(qgjob.DefaultReset)); err != nil {
 			return suite, nil, err
 		}

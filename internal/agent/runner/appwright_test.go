@@ -205,7 +205,7 @@ func TestHandshake(t *testing.T) {
 		{"a name is missing", all + `{"event":"misfit","file":"providers/appium.js","version":"0.9.0","missing":["installDriver"]}`, "does not fit AppWright 0.9.0: it has no installDriver in providers/appium.js"},
 		{"past the hook", all + `{"event":"escaped","command":"npx appium"}`, `tried to run "npx appium" past the hook`},
 	} {
-		if got := parseHandshake([]byte(c.text)).misfit(); (got == "") != (c.want == "") || !strings.Contains(got, c.want) {
+		if got := parseHandshake([]byte(c.text)).misfit(false); (got == "") != (c.want == "") || !strings.Contains(got, c.want) {
 			t.Errorf("%s: %q", c.name, got)
 		}
 	}
@@ -296,7 +296,7 @@ func FuzzHandshake(f *testing.F) {
 	f.Add([]byte(`{"event":"patched","file":"providers/appium.js"}`))
 	f.Add([]byte("{\n\x00"))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		if parseHandshake(text).misfit() == "" {
+		if parseHandshake(text).misfit(false) == "" {
 			for _, file := range hooked {
 				if !strings.Contains(strings.ToLower(string(text)), "patched") {
 					t.Errorf("%s is taken for patched in %q", file, text)

@@ -126,8 +126,8 @@ func TestHookRedirectsSessions(t *testing.T) {
 			// The import of CommonJS names is only seen by Node when they are spelt out.
 			dir := fakeAppwright(t, map[string]string{"dist/providers/appium.js": source})
 			out, hs, err := underHook(t, dir, script[0], d, script[1:]...)
-			if err != nil || hs.misfit() != "" {
-				t.Errorf("%s, %s: %v %q\n%s", shape, kind, err, hs.misfit(), out)
+			if err != nil || hs.misfit(false) != "" {
+				t.Errorf("%s, %s: %v %q\n%s", shape, kind, err, hs.misfit(false), out)
 				continue
 			}
 			lines := strings.Split(strings.TrimSpace(out), "\n")
@@ -189,13 +189,13 @@ func TestHookFailsLoudly(t *testing.T) {
 		if err == nil || !strings.Contains(out, c.said) {
 			t.Errorf("%s: %v %s", c.name, err, out)
 		}
-		if c.note != "" && !strings.Contains(hs.misfit(), c.note) {
-			t.Errorf("%s: handshake %q", c.name, hs.misfit())
+		if c.note != "" && !strings.Contains(hs.misfit(false), c.note) {
+			t.Errorf("%s: handshake %q", c.name, hs.misfit(false))
 		}
 	}
 	moved := fakeAppwright(t, map[string]string{"dist/index.js": "exports.EmulatorProvider = class {};"})
-	if out, hs, err := underHook(t, moved, `require('appwright')`, drive(t, true)); err != nil || !strings.Contains(hs.misfit(), "did not find") {
-		t.Errorf("moved: %v %s %q", err, out, hs.misfit())
+	if out, hs, err := underHook(t, moved, `require('appwright')`, drive(t, true)); err != nil || !strings.Contains(hs.misfit(false), "did not find") {
+		t.Errorf("moved: %v %s %q", err, out, hs.misfit(false))
 	}
 }
 
