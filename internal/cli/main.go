@@ -68,6 +68,7 @@ type app struct {
 
 	serverByFile bool // only .qgjob.yaml names the server
 	serverGiven  bool // a flag or the environment names it
+	orgFound     bool // --org-id is from the environment or the file
 }
 
 func (a *app) main(args []string, signals <-chan os.Signal) int {

@@ -57,6 +57,7 @@ func (a *app) settle(cmd *cobra.Command) error {
 			continue
 		}
 		if v := a.env[s.env]; s.env != "" && v != "" {
+			a.orgFound = a.orgFound || s.flag == "org-id"
 			if err := cmd.Flags().Set(s.flag, v); err != nil {
 				return &qgjob.Error{Kind: qgjob.KindInvalid, Message: fmt.Sprintf("%s (for --%s) cannot be read: %v", s.env, s.flag, err)}
 			}
@@ -70,6 +71,7 @@ func (a *app) settle(cmd *cobra.Command) error {
 				return file.wrong(v.line, s.key, err.Error())
 			}
 			a.serverByFile = a.serverByFile || s.key == "server"
+			a.orgFound = a.orgFound || s.key == "org_id"
 		}
 	}
 	a.serverGiven = cmd.Flags().Changed("server") && !a.serverByFile

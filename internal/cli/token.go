@@ -46,7 +46,7 @@ it to its user in QGJOB_TOKEN, never in an argument: every user of a machine can
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			req := qgjob.CreateTokenRequest{Kind: qgjob.TokenKind(kind), OrgID: qgjob.OrgID(org), AllOrgs: all, Name: name, AgentID: qgjob.AgentID(agent), TTLS: int64(ttl / time.Second)}
-			if all && !cmd.Flags().Changed("org-id") {
+			if all && a.orgFound {
 				req.OrgID = "" // QGJOB_ORG is a habit, --all-orgs was said
 			}
 			if ttl < qgjob.MinTokenTTL || ttl > qgjob.MaxTokenTTL {
