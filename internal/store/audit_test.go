@@ -59,13 +59,14 @@ func (t *tx) auditRows() error {
 			(SELECT 1 FROM jobs j WHERE j.lease_id = a.lease_id AND j.state IN ('assigned', 'running', 'cancelling'))`,
 		"job whose starts are not its started attempts": `SELECT j.id FROM jobs j WHERE j.state IN ('passed', 'failed', 'errored', 'cancelled')
 			AND j.starts <> (SELECT COUNT(*) FROM attempts a WHERE a.job_id = j.id AND a.started_at > 0)`,
-		"job with more attempts than leases":  `SELECT j.id FROM jobs j WHERE j.lease_no <> (SELECT COUNT(*) FROM attempts a WHERE a.job_id = j.id)`,
-		"job with more failures than starts":  `SELECT id FROM jobs WHERE infra_fails + test_attempts > starts OR infra_fails < 0`,
-		"job over its budget":                 `SELECT id FROM jobs WHERE test_attempts > retries + 1 OR infra_fails > 3 OR (infra_fails = 3 AND state <> 'errored')`,
-		"verdict without its lease":           `SELECT id FROM jobs WHERE state IN ('passed', 'failed') AND reason <> 'timeout' AND done_lease = ''`,
-		"job of no run":                       `SELECT id FROM jobs WHERE run_id NOT IN (SELECT id FROM runs)`,
-		"number that would be given again":    `SELECT value FROM counters WHERE (name = 'job' AND value < (SELECT MAX(id) FROM jobs)) OR (name = 'event' AND value < (SELECT MAX(seq) FROM events))`,
-		"cancelled job that nobody cancelled": `SELECT id FROM jobs WHERE (state IN ('cancelled', 'cancelling')) <> (cancel_requested = 1)`,
+		"job with more attempts than leases":           `SELECT j.id FROM jobs j WHERE j.lease_no <> (SELECT COUNT(*) FROM attempts a WHERE a.job_id = j.id)`,
+		"job with more failures than starts":           `SELECT id FROM jobs WHERE infra_fails + test_attempts > starts OR infra_fails < 0`,
+		"job over its budget":                          `SELECT id FROM jobs WHERE test_attempts > retries + 1 OR infra_fails > 3 OR (infra_fails = 3 AND state <> 'errored')`,
+		"verdict without its lease":                    `SELECT id FROM jobs WHERE state IN ('passed', 'failed') AND reason <> 'timeout' AND (done_lease = '') <> (reused_from <> 0)`,
+		"result taken over of a job that did not pass": `SELECT j.id FROM jobs j WHERE j.reused_from <> 0 AND (j.state <> 'passed' OR j.reason <> 'reused' OR j.starts <> 0 OR j.flaky <> 0)`,
+		"job of no run":                                `SELECT id FROM jobs WHERE run_id NOT IN (SELECT id FROM runs)`,
+		"number that would be given again":             `SELECT value FROM counters WHERE (name = 'job' AND value < (SELECT MAX(id) FROM jobs)) OR (name = 'event' AND value < (SELECT MAX(seq) FROM events))`,
+		"cancelled job that nobody cancelled":          `SELECT id FROM jobs WHERE (state IN ('cancelled', 'cancelling')) <> (cancel_requested = 1)`,
 	} {
 		var id int64
 		found, err := t.queryRow(query+` LIMIT 1`, nil, &id)

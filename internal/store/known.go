@@ -197,7 +197,9 @@ func (t *tx) countEnd(j *jobRow) error {
 		t.tell(qgjob.Event{Kind: qgjob.EventRunFinished, OrgID: j.org, RunID: j.run, Final: final})
 	} else if c.failFast && c.stop == "" && j.State == qgjob.Failed {
 		c.stop = qgjob.ReasonFailFast
-		return t.stopRun(j.run, c.stop, fmt.Sprintf("not run to its end: %s (%s) had failed", j.id, j.testPath))
+		if err := t.stopRun(j.run, c.stop, fmt.Sprintf("not run to its end: %s (%s) had failed", j.id, j.testPath)); err != nil {
+			return err
+		}
 	}
 	return t.keepPass(j)
 }

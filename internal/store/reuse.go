@@ -38,10 +38,16 @@ func (t *tx) passedBefore(org string, build qgjob.Sum, spec qgjob.JobSpec) (from
 }
 
 // keepPass remembers that a job passed, for those who take results over. One
-// that passed at its second try proves nothing.
+// that passed at its second try proves nothing, and a failure takes away what
+// was known before: nobody knows which of the two is the truth.
 func (t *tx) keepPass(j *jobRow) error {
 	what := passOf(j.build, j.bundle, j.version, j.testPath, j.target, j.requires, j.reset)
-	if j.State != qgjob.Passed || j.Flaky || what == "" {
+	switch {
+	case what == "":
+		return nil
+	case j.TestAttempts > 0 || j.Flaky:
+		return t.write("forget the pass before "+j.id.String(), `DELETE FROM passes WHERE org_id = $1 AND what = $2`, string(j.org), what)
+	case j.State != qgjob.Passed:
 		return nil
 	}
 	return t.write("keep the pass of "+j.id.String(), `INSERT INTO passes (org_id, what, job_id, passed_at) VALUES ($1, $2, $3, $4)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/qualgent/qgjob"
@@ -23,7 +24,8 @@ func (sub *submission) supersedeKey() string {
 }
 
 // standIn marks the older open runs that a new one stands in for, to be
-// stopped. Legs of the same CI run are left alone.
+// stopped. Legs of the same CI run are left alone, and so is a newer CI run
+// when a leg of an older one comes late.
 func (t *tx) standIn(sub *submission) error {
 	key := sub.supersedeKey()
 	if key == "" {
@@ -38,7 +40,7 @@ func (t *tx) standIn(sub *submission) error {
 				return err
 			}
 			labels, err := parseLabels(text)
-			if ci := labels[qgjob.LabelCIRun]; ci == "" || ci != sub.req.Labels[qgjob.LabelCIRun] {
+			if standsInFor(sub.req.Labels[qgjob.LabelCIRun], labels[qgjob.LabelCIRun]) {
 				older = append(older, id)
 			}
 			return err
@@ -57,6 +59,22 @@ func (t *tx) standIn(sub *submission) error {
 		return nil
 	}
 	return t.write("note what "+sub.run.String()+" supersedes", `UPDATE runs SET supersedes = $1 WHERE id = $2`, int64(older[len(older)-1]), int64(sub.run))
+}
+
+// standsInFor reports whether a run of one CI run, submitted now, stands in
+// for that of another, submitted before. CI systems count their runs up, so of
+// two numbers the greater is the newer; of other names nothing is known but
+// who came later.
+func standsInFor(ci, before string) bool {
+	if ci == "" || before == "" {
+		return true
+	}
+	if ci == before {
+		return false
+	}
+	a, errA := strconv.ParseUint(ci, 10, 64)
+	b, errB := strconv.ParseUint(before, 10, 64)
+	return errA != nil || errB != nil || a > b
 }
 
 // stopRun has what is left of a run cancelled. The first reason stays.

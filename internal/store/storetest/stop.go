@@ -83,7 +83,40 @@ var stopTests = []test{
 		w.ok(err)
 		w.equal("a repetition keeps it", w.runOf(again.RunID).FailFast, true)
 	}},
+	{"stop/a late leg of an older CI run leaves the newer one alone", func(w *world) {
+		leg := func(ci string) qgjob.SubmitResponse {
+			return w.ask(func(r *qgjob.SubmitRequest) { r.SupersedeKey, r.Labels = "k", map[string]string{qgjob.LabelCIRun: ci} }, jobs("v1", 1)...)
+		}
+		newer := leg("100")
+		late := leg("99")
+		w.stopAll()
+		w.equal("the newer one", w.job(newer.JobIDs[0]).Status, qgjob.Queued)
+		w.equal("the late one stands in for", w.runOf(late.RunID).Supersedes == nil, true)
+		leg("build-7") // no number: the later is the newer
+		w.stopAll()
+		w.equal("the newer one", w.job(newer.JobIDs[0]).Status, qgjob.Cancelled)
+		w.equal("the late one", w.job(late.JobIDs[0]).Status, qgjob.Cancelled)
+	}},
 	{"stop/a pass is taken over, and nothing else", reuses},
+	{"stop/a pass counts no more once the same test has failed", func(w *world) {
+		w.register("a1")
+		one := known(w)
+		reuse := func(r *qgjob.SubmitRequest) { r.ReusePassed = true }
+		w.submit(one)
+		w.complete(w.run("a1"), qgjob.OutcomePassed)
+		w.submit(one)
+		w.complete(w.run("a1"), qgjob.OutcomeFailed)
+		w.equal("after a failure", w.job(w.ask(reuse, one).JobIDs[0]).Status, qgjob.Queued)
+		w.complete(w.run("a1"), qgjob.OutcomePassed)
+		w.equal("after the next pass", w.job(w.ask(reuse, one).JobIDs[0]).Status, qgjob.Passed)
+		again := one
+		again.Retries = 1
+		w.submit(again)
+		w.equal("first try", w.complete(w.run("a1"), qgjob.OutcomeFailed), qgjob.Queued)
+		w.wake(time.Minute)
+		w.equal("second try", w.complete(w.run("a1"), qgjob.OutcomePassed), qgjob.Passed)
+		w.equal("after a flaky pass", w.job(w.ask(reuse, one).JobIDs[0]).Status, qgjob.Queued)
+	}},
 	{"stop/new tests and those that failed come first", func(w *world) {
 		w.register("a1")
 		w.submit(jobs("v1", 3)...) // tests a, b, c by name
@@ -94,12 +127,12 @@ var stopTests = []test{
 			if i == 1 {
 				outcome, failed = qgjob.OutcomeFailed, o.Job.TestPath
 			}
-			w.complete(o, outcome)
+			w.completeAs(o, outcome, time.Second)
 		}
 		fresh := spec("v1", "tests/brand-new.spec.js")
 		w.submit(append(jobs("v1", 3), fresh)...)
 		first, second := w.run("a1"), ""
-		w.complete(first, qgjob.OutcomePassed)
+		w.completeAs(first, qgjob.OutcomePassed, time.Second)
 		o := w.run("a1")
 		second = o.Job.TestPath
 		early := map[string]bool{first.Job.TestPath: true, second: true}
@@ -111,11 +144,7 @@ var stopTests = []test{
 // reuses takes a pass over when all that it depends on is the same.
 func reuses(w *world) {
 	w.register("a1")
-	build, bundle := qgjob.Sum(strings.Repeat("a", 64)), qgjob.Sum(strings.Repeat("b", 64))
-	_, err := w.s.PutApp(w.ctx, qgjob.App{OrgID: "acme", AppVersionID: "v1", SHA256: build, Size: 1, FileName: "app.apk"})
-	w.ok(err)
-	one := spec("v1", "tests/a.spec.js")
-	one.BundleSHA256 = bundle
+	one := known(w)
 	reuse := func(r *qgjob.SubmitRequest) { r.ReusePassed = true }
 	first := w.ask(reuse, one)
 	w.complete(w.run("a1"), qgjob.OutcomePassed)
@@ -152,6 +181,26 @@ func reuses(w *world) {
 	w.equal("when not asked for", w.job(w.submit(one).JobIDs[0]).Status, qgjob.Queued)
 	w.pass(8 * 24 * time.Hour)
 	w.equal("after a week", w.job(w.ask(reuse, one).JobIDs[0]).Status, qgjob.Queued)
+}
+
+// known is a test whose build and sources are known by their bytes.
+func known(w *world) qgjob.JobSpec {
+	w.Helper()
+	_, err := w.s.PutApp(w.ctx, qgjob.App{OrgID: "acme", AppVersionID: "v1", SHA256: qgjob.Sum(strings.Repeat("a", 64)), Size: 1, FileName: "app.apk"})
+	w.ok(err)
+	one := spec("v1", "tests/a.spec.js")
+	one.BundleSHA256 = qgjob.Sum(strings.Repeat("b", 64))
+	return one
+}
+
+// completeAs says how long the test took, too.
+func (w *world) completeAs(o qgjob.Offer, outcome qgjob.Outcome, took time.Duration) {
+	w.Helper()
+	req := w.result(o, outcome)
+	req.TestMS = took.Milliseconds()
+	_, err := w.s.Complete(w.ctx, o.LeaseID, req)
+	w.ok(err)
+	w.check()
 }
 
 // ask submits with what a request may say of its run.

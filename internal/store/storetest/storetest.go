@@ -37,7 +37,7 @@ type test struct {
 // Run runs the suite; fresh makes one empty database for each test of it.
 func Run(t *testing.T, fresh func(t testing.TB) Database) {
 	var all []test
-	for _, part := range [][]test{submitTests, retryTests, orderTests, claimTests, pinTests, attemptTests, cancelTests, failureTests, lateTests, agentTests, dataTests, listTests, eventTests, restartTests, crowdTests, learnTests, explainTests, historyTests, batchTests, tokenTests} {
+	for _, part := range [][]test{submitTests, retryTests, orderTests, claimTests, pinTests, attemptTests, cancelTests, failureTests, lateTests, agentTests, dataTests, listTests, eventTests, restartTests, crowdTests, learnTests, explainTests, historyTests, batchTests, tokenTests, stopTests} {
 		all = append(all, part...)
 	}
 	for _, c := range all {
