@@ -189,7 +189,7 @@ func (a *app) runSubmit(ctx context.Context, o *submitOptions) error {
 		o.key = a.keyFor(req, app.SHA256)
 	}
 	return a.submitAndWait(ctx, c, o.wait, o.json, o.waits, func(ctx context.Context) (qgjob.SubmitResponse, error) {
-		return c.Submit(ctx, req, o.key)
+		return o.submit(ctx, c, req)
 	})
 }
 

@@ -1,6 +1,15 @@
 package cli
 
-import "strings"
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"strings"
+	"unicode"
+
+	"github.com/qualgent/qgjob"
+	"github.com/qualgent/qgjob/internal/client"
+)
 
 // noSupersede is the word for no key.
 const noSupersede = "none"
@@ -38,7 +47,28 @@ func supersedeKey(env map[string]string, given string) string {
 			return "" // it would stand in for everybody's
 		}
 	}
-	return strings.Join(parts, " ")
+	return fitting(strings.Join(parts, " "))
+}
+
+// fitting is a key that the server takes, of whatever a workflow and a branch
+// are called: nobody asked for the default, so it must not be refused.
+func fitting(key string) string {
+	if len(key) <= qgjob.MaxSupersedeKey && !strings.ContainsFunc(key, func(c rune) bool { return !unicode.IsPrint(c) }) {
+		return key
+	}
+	h := sha256.Sum256([]byte(key))
+	return "sha256:" + hex.EncodeToString(h[:])
+}
+
+// submit asks for a run. A server of the version before refuses the default
+// key, which nobody asked for: then the run stands in for none.
+func (o *submitOptions) submit(ctx context.Context, c *client.Client, req qgjob.SubmitRequest) (qgjob.SubmitResponse, error) {
+	got, err := c.Submit(ctx, req, o.key)
+	if e, ok := asError(err); ok && o.supersede == "" && e.Kind == qgjob.KindInvalid && e.Field == "supersede_key" {
+		req.SupersedeKey = ""
+		return c.Submit(ctx, req, o.key)
+	}
+	return got, err
 }
 
 // ciRun names the CI run that a job belongs to, so that the legs of a matrix

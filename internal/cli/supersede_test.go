@@ -1,8 +1,14 @@
 package cli
 
 import (
+	"bytes"
+	"io"
 	"maps"
+	"net/http"
+	"strings"
 	"testing"
+
+	"github.com/qualgent/qgjob"
 )
 
 func TestSupersedeKey(t *testing.T) {
@@ -39,6 +45,49 @@ func TestSupersedeKey(t *testing.T) {
 		}
 		if got := ciRun(c.env); got != c.run {
 			t.Errorf("%s: CI run %q, want %q", c.name, got, c.run)
+		}
+	}
+}
+
+// TestDefaultSupersedeKeyIsTaken: nobody asked for the default, so no name of
+// a workflow or a branch may have it refused; and different names stay so.
+func TestDefaultSupersedeKeyIsTaken(t *testing.T) {
+	seen := map[string]bool{}
+	for _, workflow := range []string{"e2e", strings.Repeat("w", 400), strings.Repeat("w", 401), "\u2068e2e\u200d", "e2e\u00a0nightly", "ende\u0301 ✔ 测试"} {
+		key := supersedeKey(map[string]string{"GITHUB_ACTIONS": "true", "GITHUB_REPOSITORY": "acme/shop", "GITHUB_REF": "refs/heads/main", "GITHUB_WORKFLOW": workflow}, "")
+		req := qgjob.SubmitRequest{OrgID: "acme", SupersedeKey: key, Jobs: []qgjob.JobSpec{{AppVersionID: "v", TestPath: "t", Target: qgjob.TargetBrowser}}}
+		if err := req.Check(); err != nil || key == "" || seen[key] {
+			t.Errorf("%.20q: key %q, %v", workflow, key, err)
+		}
+		seen[key] = true
+	}
+}
+
+// TestSupersedeKeyAndAnOlderServer: a server of the version before knows no
+// supersede key. The default is left out there; what was asked for is refused.
+func TestSupersedeKeyAndAnOlderServer(t *testing.T) {
+	for _, c := range []struct {
+		given string
+		code  int
+	}{{"", 0}, {"mine", 2}} {
+		f := newFake(t)
+		f.deny = func(w http.ResponseWriter, r *http.Request) bool {
+			body, err := io.ReadAll(r.Body)
+			if err != nil {
+				t.Error(err)
+			}
+			r.Body = io.NopCloser(bytes.NewReader(body))
+			if !bytes.Contains(body, []byte("supersede_key")) {
+				return false
+			}
+			give(w, http.StatusUnprocessableEntity, qgjob.Invalid("supersede_key", "unexpected property"))
+			return true
+		}
+		p := newProgram(t, f.URL)
+		p.env = append(p.env, "GITHUB_ACTIONS=true", "GITHUB_REPOSITORY=acme/shop", "GITHUB_REF=refs/heads/main", "GITHUB_WORKFLOW=e2e", "GITHUB_RUN_ID=17")
+		code, _, said := p.run("submit", "--org-id=o", "--app-version-id=v", "--test=a.js", "--supersede-key="+c.given)
+		if code != c.code || len(f.submits) != 1-c.code/2 {
+			t.Errorf("given %q: %d, %d submits\n%s", c.given, code, len(f.submits), said)
 		}
 	}
 }
