@@ -49,10 +49,16 @@ func TestNoLeaseExpiresWhileNobodyCanRenew(t *testing.T) {
 				t.Fatalf("with a full disk: %s", p)
 			}
 		}
+		if p := r.ask("GET", "/readyz", nil); p.Status != 503 || !strings.Contains(string(p.Body), "the disk of the database is full") {
+			t.Errorf("ready with a full disk: %s", p)
+		}
 		if err := os.Remove(ballast); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(ttl - time.Second)
+		if p := r.ask("GET", "/readyz", nil); p.Status != 200 {
+			t.Errorf("not ready with room again: %s", p)
+		}
 		if p := renew(); p.Status != 200 || !strings.Contains(string(p.Body), string(qgjob.LeaseOK)) {
 			t.Fatalf("with room again: %s", p)
 		}

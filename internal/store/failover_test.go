@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -226,6 +225,94 @@ func TestPostgresAFrozenStandbySlow(t *testing.T) {
 	t.Logf("first refusal after %s, the others within %s", first.Round(time.Millisecond), slowest.Round(time.Millisecond))
 }
 
+// load is callers that submit, claim and complete on several servers, again
+// and again until each is answered.
+type load struct {
+	t         *testing.T
+	list      []*Store
+	mu        sync.Mutex
+	submitted map[string]qgjob.RunID        // acknowledged, by key
+	completed map[qgjob.LeaseID]qgjob.JobID // acknowledged
+	refused   atomic.Int64                  // calls
+	stop      chan struct{}
+	callers   sync.WaitGroup
+}
+
+func startLoad(t *testing.T, list []*Store, callers int) *load {
+	t.Helper()
+	l := &load{t: t, list: list, submitted: map[string]qgjob.RunID{}, completed: map[qgjob.LeaseID]qgjob.JobID{}, stop: make(chan struct{})}
+	for i := range callers {
+		registerOn(t, list[i%len(list)], qgjob.AgentID(fmt.Sprintf("a%d", i)))
+		l.callers.Go(func() {
+			for n := 0; ; n++ {
+				select {
+				case <-l.stop:
+					return
+				default:
+					l.once(list[(i+n)%len(list)], qgjob.AgentID(fmt.Sprintf("a%d", i)), fmt.Sprintf("key-%d-%d", i, n))
+				}
+			}
+		})
+	}
+	return l
+}
+
+// insisted is insist that counts.
+func insisted[T any](l *load, call func() (T, error)) T {
+	l.t.Helper()
+	answer, refused := insist(l.t, call)
+	l.refused.Add(int64(refused))
+	return answer
+}
+
+// once submits a job, and works on whatever the agent is given.
+func (l *load) once(s *Store, id qgjob.AgentID, key string) {
+	ctx := context.Background()
+	got := insisted(l, func() (qgjob.SubmitResponse, error) { return s.Submit(ctx, key, oneJob("acme", 5)) })
+	l.mu.Lock()
+	l.submitted[key] = got.RunID
+	l.mu.Unlock()
+	work := insisted(l, func() (qgjob.ClaimResponse, error) {
+		return s.Claim(ctx, id, qgjob.ClaimRequest{Incarnation: 1, ClaimID: "claim-" + key, Max: 1})
+	})
+	for _, o := range work.Offers {
+		insisted(l, func() (qgjob.LeaseAnswer, error) {
+			return s.Start(ctx, o.LeaseID, qgjob.StartRequest{AgentID: id, Incarnation: 1})
+		})
+		insisted(l, func() (qgjob.CompleteResponse, error) {
+			return s.Complete(ctx, o.LeaseID, qgjob.CompleteRequest{AgentID: id, Incarnation: 1, Outcome: qgjob.OutcomePassed, Digest: "digest-1"})
+		})
+		l.mu.Lock()
+		l.completed[o.LeaseID] = o.Job.JobID
+		l.mu.Unlock()
+	}
+}
+
+// runs is how many submits were acknowledged so far.
+func (l *load) runs() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.submitted)
+}
+
+// end stops the callers and counts what was acknowledged and is not so.
+func (l *load) end() (lostRuns, lostResults int) {
+	close(l.stop)
+	l.callers.Wait()
+	ctx := context.Background()
+	for _, run := range l.submitted {
+		if r, err := l.list[0].Run(ctx, run); err != nil || r.Tally.Total != 1 {
+			lostRuns++
+		}
+	}
+	for _, job := range l.completed {
+		if j, err := l.list[0].Job(ctx, job); err != nil || j.Status != qgjob.Passed || j.Attempts != 1 {
+			lostResults++
+		}
+	}
+	return lostRuns, lostResults
+}
+
 // TestPostgresSynchronousFailoverUnderLoad kills the primary while two servers
 // submit, claim and complete: what was acknowledged is there afterwards, once.
 func TestPostgresSynchronousFailoverUnderLoadSlow(t *testing.T) {
@@ -241,79 +328,139 @@ func TestPostgresSynchronousFailoverUnderLoadSlow(t *testing.T) {
 		list = append(list, s)
 	}
 	was := list[0].Reign()
-	var mu sync.Mutex
-	submitted, completed := map[string]qgjob.RunID{}, map[qgjob.LeaseID]qgjob.JobID{}
-	var refused atomic.Int64
-	stop := make(chan struct{})
-	var wg sync.WaitGroup
-	for i := range 8 {
-		id := qgjob.AgentID(fmt.Sprintf("a%d", i))
-		registerOn(t, list[i%2], id)
-		wg.Go(func() {
-			for n := 0; ; n++ {
-				select {
-				case <-stop:
-					return
-				default:
-				}
-				s, key := list[(i+n)%2], fmt.Sprintf("key-%d-%d", i, n)
-				got, no := insist(t, func() (qgjob.SubmitResponse, error) { return s.Submit(ctx, key, oneJob("acme", 5)) })
-				mu.Lock()
-				submitted[key] = got.RunID
-				mu.Unlock()
-				refused.Add(int64(no))
-				work, no := insist(t, func() (qgjob.ClaimResponse, error) {
-					return s.Claim(ctx, id, qgjob.ClaimRequest{Incarnation: 1, ClaimID: "claim-" + key, Max: 1})
-				})
-				refused.Add(int64(no))
-				for _, o := range work.Offers {
-					_, no := insist(t, func() (qgjob.LeaseAnswer, error) {
-						return s.Start(ctx, o.LeaseID, qgjob.StartRequest{AgentID: id, Incarnation: 1})
-					})
-					refused.Add(int64(no))
-					_, no = insist(t, func() (qgjob.CompleteResponse, error) {
-						return s.Complete(ctx, o.LeaseID, qgjob.CompleteRequest{AgentID: id, Incarnation: 1, Outcome: qgjob.OutcomePassed, Digest: "digest-1"})
-					})
-					refused.Add(int64(no))
-					mu.Lock()
-					completed[o.LeaseID] = o.Job.JobID
-					mu.Unlock()
-				}
-			}
-		})
-	}
+	l := startLoad(t, list, 8)
 	<-time.NewTimer(2 * time.Second).C
-	mu.Lock()
-	before := len(submitted)
-	mu.Unlock()
-	killed := time.Now()
+	before, killed := l.runs(), time.Now()
 	p.failOver(t)
 	p.synchronous(t)
 	insist(t, func() (struct{}, error) { return struct{}{}, list[0].Ping(ctx) })
 	ready := time.Since(killed)
 	<-time.NewTimer(2 * ttl).C
-	close(stop)
-	wg.Wait()
+	lostRuns, lostResults := l.end()
 	if now := list[0].Reign(); now == was || !strings.Contains(now, "-2-") {
 		t.Errorf("the reign is %s; was %s", now, was)
 	}
-	lostRuns, lostResults := 0, 0
-	for _, run := range submitted {
-		if r, err := list[0].Run(ctx, run); err != nil || r.Tally.Total != 1 {
-			lostRuns++
-		}
-	}
-	for _, job := range completed {
-		if j, err := list[0].Job(ctx, job); err != nil || j.Status != qgjob.Passed || j.Attempts != 1 {
-			lostResults++
-		}
-	}
-	if lostRuns > 0 || lostResults > 0 || before == 0 || len(submitted) == before {
-		t.Errorf("lost: %d of %d runs, %d of %d results", lostRuns, len(submitted), lostResults, len(completed))
+	if lostRuns > 0 || lostResults > 0 || before == 0 || l.runs() == before {
+		t.Errorf("lost: %d of %d runs, %d of %d results", lostRuns, l.runs(), lostResults, len(l.completed))
 	}
 	auditAll(t, list)
 	t.Logf("acknowledged: %d runs (%d before the kill), %d results; lost: %d and %d; %d calls refused; written again %s after the kill, with promotion and a new standby",
-		len(submitted), before, len(completed), lostRuns, lostResults, refused.Load(), ready.Round(time.Millisecond))
+		l.runs(), before, len(l.completed), lostRuns, lostResults, l.refused.Load(), ready.Round(time.Millisecond))
+}
+
+// lossy is a farm whose primary is killed after it acknowledged what its
+// standby lacks: a0's result, a3's start, and a submit.
+type lossy struct {
+	*pair
+	t    *testing.T
+	a, b *Store
+	held map[qgjob.AgentID]qgjob.Offer
+	lost qgjob.SubmitResponse
+}
+
+const lossyTTL = 4 * time.Second
+
+func begin(id qgjob.AgentID) qgjob.StartRequest {
+	return qgjob.StartRequest{AgentID: id, Incarnation: 1}
+}
+
+func pass(id qgjob.AgentID) qgjob.CompleteRequest {
+	return qgjob.CompleteRequest{AgentID: id, Incarnation: 1, Outcome: qgjob.OutcomePassed, Digest: "digest-1"}
+}
+
+func (l *lossy) open() *Store {
+	l.t.Helper()
+	s := ok[*Store](l.t)(Open(context.Background(), l.url, Options{LeaseTTL: lossyTTL}))
+	l.t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+func startLossy(t *testing.T) *lossy {
+	t.Helper()
+	ctx := context.Background()
+	l := &lossy{pair: startPair(t), t: t, held: map[qgjob.AgentID]qgjob.Offer{}}
+	l.a, l.b = l.open(), l.open()
+	for i := range 4 {
+		id := qgjob.AgentID(fmt.Sprintf("a%d", i))
+		registerOn(t, l.a, id)
+		req := oneJob("acme", 5)
+		req.Jobs[0].AppVersionID = qgjob.AppVersionID(id) // one is waiting for nobody else
+		ok[qgjob.SubmitResponse](t)(l.a.Submit(ctx, "", req))
+		l.held[id] = claimOn(t, l.a, id, "claim-1")[0]
+		if i < 3 { // a3 has an offer only
+			ok[qgjob.LeaseAnswer](t)(l.a.Start(ctx, l.held[id].LeaseID, begin(id)))
+		}
+	}
+	return l
+}
+
+// lose acknowledges what only the primary has, and has the standby take over.
+func (l *lossy) lose() {
+	l.t.Helper()
+	ctx := context.Background()
+	l.must(l.t, l.primary.Await(`SELECT bool_and(replay_lsn = pg_current_wal_lsn()) FROM pg_stat_replication`))
+	halted := ok[pgtest.Stopped](l.t)(l.primary.Halt("walsender"))
+	ok[qgjob.CompleteResponse](l.t)(l.a.Complete(ctx, l.held["a0"].LeaseID, pass("a0"))) // these are lost
+	ok[qgjob.LeaseAnswer](l.t)(l.a.Start(ctx, l.held["a3"].LeaseID, begin("a3")))
+	l.lost = ok[qgjob.SubmitResponse](l.t)(l.a.Submit(ctx, "lost", oneJob("acme", 5)))
+	l.failOver(l.t)
+	_ = halted.Go()
+	insist(l.t, func() (struct{}, error) { return struct{}{}, l.a.Ping(ctx) })
+	if j := ok[qgjob.Job](l.t)(l.a.Job(ctx, l.held["a0"].Job.JobID)); j.Status != qgjob.Running {
+		l.t.Fatalf("nothing was lost: %+v", j)
+	}
+}
+
+// meetFrozen has all servers meet the new primary, one that has just started
+// included.
+func (l *lossy) meetFrozen(late qgjob.AgentID) {
+	l.t.Helper()
+	ctx := context.Background()
+	insist(l.t, func() (struct{}, error) { return struct{}{}, l.b.Ping(ctx) })
+	s := l.open()
+	_, err := s.Claim(ctx, "a2", qgjob.ClaimRequest{Incarnation: 1, ClaimID: "claim-9"})
+	wantError(l.t, err, qgjob.KindConflict, "holds") // that is no new work
+	registerOn(l.t, s, late)
+	insist(l.t, func() (struct{}, error) { return struct{}{}, s.Ping(ctx) })
+}
+
+// frozen wants claims and starts refused, renewals and repetitions taken.
+func (l *lossy) frozen(s *Store, late qgjob.AgentID) {
+	l.t.Helper()
+	ctx := context.Background()
+	_, err := s.Claim(ctx, late, qgjob.ClaimRequest{Incarnation: 1, ClaimID: "claim-2"})
+	wantError(l.t, err, qgjob.KindUnavailable, "failed over", "go on in")
+	if qgjob.CodeOf(err) != qgjob.CodeFailover {
+		l.t.Errorf("code %q", qgjob.CodeOf(err))
+	}
+	_, err = s.Start(ctx, l.held["a3"].LeaseID, begin("a3"))
+	wantError(l.t, err, qgjob.KindUnavailable, "failed over")
+	if answer := ok[qgjob.LeaseAnswer](l.t)(s.Start(ctx, l.held["a1"].LeaseID, begin("a1"))); answer != qgjob.LeaseOK { // a repetition
+		l.t.Errorf("started before: %s", answer)
+	}
+	got := ok[qgjob.RenewResponse](l.t)(s.Renew(ctx, "a1", qgjob.RenewRequest{Incarnation: 1, Leases: []qgjob.LeaseID{l.held["a1"].LeaseID}}))
+	if got.Leases[l.held["a1"].LeaseID] != qgjob.LeaseOK {
+		l.t.Errorf("renewed: %+v", got)
+	}
+}
+
+// offerAgain has results and the submit that were lost told again.
+func (l *lossy) offerAgain() qgjob.SubmitResponse {
+	l.t.Helper()
+	ctx := context.Background()
+	for _, id := range []qgjob.AgentID{"a0", "a1"} { // a0's for the second time
+		req := pass(id)
+		req.Next = &qgjob.ClaimRequest{Incarnation: 1, ClaimID: "claim-3"}
+		got := ok[qgjob.CompleteResponse](l.t)(l.b.Complete(ctx, l.held[id].LeaseID, req))
+		if got.Status != qgjob.Passed || got.Next != nil {
+			l.t.Errorf("%s: %+v", id, got)
+		}
+	}
+	again := ok[qgjob.SubmitResponse](l.t)(l.b.Submit(ctx, "lost", oneJob("acme", 5)))
+	if again.Repeat || again.RunID <= l.lost.RunID || again.JobIDs[0] <= l.lost.JobIDs[0] {
+		l.t.Errorf("submitted again: %+v; lost: %+v", again, l.lost)
+	}
+	return again
 }
 
 // TestPostgresAsynchronousFailover: what was acknowledged may be lost then.
@@ -322,98 +469,34 @@ func TestPostgresSynchronousFailoverUnderLoadSlow(t *testing.T) {
 // out twice, and the test that ran is not run again.
 func TestPostgresAsynchronousFailoverSlow(t *testing.T) {
 	slow(t)
-	const ttl = 4 * time.Second
+	const late = qgjob.AgentID("fresh")
 	ctx := context.Background()
-	p := startPair(t)
-	a := ok[*Store](t)(Open(ctx, p.url, Options{LeaseTTL: ttl}))
-	defer func() { _ = a.Close() }()
-	b := ok[*Store](t)(Open(ctx, p.url, Options{LeaseTTL: ttl}))
-	defer func() { _ = b.Close() }()
-	begin := func(id qgjob.AgentID) qgjob.StartRequest { return qgjob.StartRequest{AgentID: id, Incarnation: 1} }
-	pass := func(id qgjob.AgentID) qgjob.CompleteRequest {
-		return qgjob.CompleteRequest{AgentID: id, Incarnation: 1, Outcome: qgjob.OutcomePassed, Digest: "digest-1"}
-	}
-	held := map[qgjob.AgentID]qgjob.Offer{}
-	for i := range 4 {
-		id := qgjob.AgentID(fmt.Sprintf("a%d", i))
-		registerOn(t, a, id)
-		req := oneJob("acme", 5)
-		req.Jobs[0].AppVersionID = qgjob.AppVersionID(id) // one is waiting for nobody else
-		ok[qgjob.SubmitResponse](t)(a.Submit(ctx, "", req))
-		held[id] = claimOn(t, a, id, "claim-1")[0]
-		if i < 3 { // a3 has an offer only
-			ok[qgjob.LeaseAnswer](t)(a.Start(ctx, held[id].LeaseID, begin(id)))
-		}
-	}
-	p.must(t, p.primary.Await(`SELECT bool_and(replay_lsn = pg_current_wal_lsn()) FROM pg_stat_replication`))
-	halted := ok[pgtest.Stopped](t)(p.primary.Halt("walsender"))
-	ok[qgjob.CompleteResponse](t)(a.Complete(ctx, held["a0"].LeaseID, pass("a0"))) // these are lost
-	ok[qgjob.LeaseAnswer](t)(a.Start(ctx, held["a3"].LeaseID, begin("a3")))
-	lost := ok[qgjob.SubmitResponse](t)(a.Submit(ctx, "lost", oneJob("acme", 5)))
-	p.failOver(t)
-	_ = halted.Go()
-	insist(t, func() (struct{}, error) { return struct{}{}, a.Ping(ctx) })
+	l := startLossy(t)
+	l.lose()
 	frozen := time.Now()
-	if j := ok[qgjob.Job](t)(a.Job(ctx, held["a0"].Job.JobID)); j.Status != qgjob.Running {
-		t.Fatalf("nothing was lost: %+v", j)
+	l.meetFrozen(late)
+	for _, s := range []*Store{l.a, l.b} {
+		l.frozen(s, late)
 	}
-	for _, s := range []*Store{b, a, ok[*Store](t)(Open(ctx, p.url, Options{LeaseTTL: ttl}))} { // the last has just started
-		if !slices.Contains([]*Store{a, b}, s) {
-			defer func() { _ = s.Close() }()
-			_, err := s.Claim(ctx, "a2", qgjob.ClaimRequest{Incarnation: 1, ClaimID: "claim-9"})
-			wantError(t, err, qgjob.KindConflict, "holds") // that is no new work
-			registerOn(t, s, "fresh")
-		}
-		insist(t, func() (struct{}, error) { return struct{}{}, s.Ping(ctx) })
-	}
-	late := qgjob.AgentID("fresh")
-	for _, s := range []*Store{a, b} {
-		_, err := s.Claim(ctx, late, qgjob.ClaimRequest{Incarnation: 1, ClaimID: "claim-2"})
-		wantError(t, err, qgjob.KindUnavailable, "failed over", "go on in")
-		if qgjob.CodeOf(err) != qgjob.CodeFailover {
-			t.Errorf("code %q", qgjob.CodeOf(err))
-		}
-		_, err = s.Start(ctx, held["a3"].LeaseID, begin("a3"))
-		wantError(t, err, qgjob.KindUnavailable, "failed over")
-		if answer := ok[qgjob.LeaseAnswer](t)(s.Start(ctx, held["a1"].LeaseID, begin("a1"))); answer != qgjob.LeaseOK { // a repetition
-			t.Errorf("started before: %s", answer)
-		}
-		got := ok[qgjob.RenewResponse](t)(s.Renew(ctx, "a1", qgjob.RenewRequest{Incarnation: 1, Leases: []qgjob.LeaseID{held["a1"].LeaseID}}))
-		if got.Leases[held["a1"].LeaseID] != qgjob.LeaseOK {
-			t.Errorf("renewed: %+v", got)
-		}
-	}
-	for _, id := range []qgjob.AgentID{"a0", "a1"} { // a0's for the second time
-		req := pass(id)
-		req.Next = &qgjob.ClaimRequest{Incarnation: 1, ClaimID: "claim-3"}
-		got := ok[qgjob.CompleteResponse](t)(b.Complete(ctx, held[id].LeaseID, req))
-		if got.Status != qgjob.Passed || got.Next != nil {
-			t.Errorf("%s: %+v", id, got)
-		}
-	}
-	again := ok[qgjob.SubmitResponse](t)(b.Submit(ctx, "lost", oneJob("acme", 5)))
-	if again.Repeat || again.RunID <= lost.RunID || again.JobIDs[0] <= lost.JobIDs[0] {
-		t.Errorf("submitted again: %+v; lost: %+v", again, lost)
-	}
+	again := l.offerAgain()
 	work, refused := insist(t, func() (qgjob.ClaimResponse, error) {
-		return a.Claim(ctx, late, qgjob.ClaimRequest{Incarnation: 1, ClaimID: "claim-2"})
+		return l.a.Claim(ctx, late, qgjob.ClaimRequest{Incarnation: 1, ClaimID: "claim-2"})
 	})
-	if took := time.Since(frozen); took < ttl-500*time.Millisecond || len(work.Offers) != 1 || work.Offers[0].Job.JobID != again.JobIDs[0] {
+	if took := time.Since(frozen); took < lossyTTL-500*time.Millisecond || len(work.Offers) != 1 || work.Offers[0].Job.JobID != again.JobIDs[0] {
 		t.Errorf("claimed after %s: %+v", took, work)
 	}
-	insist(t, func() (qgjob.LeaseAnswer, error) { return a.Start(ctx, held["a3"].LeaseID, begin("a3")) })
-	ok[qgjob.CompleteResponse](t)(a.Complete(ctx, held["a3"].LeaseID, pass("a3")))
+	insist(t, func() (qgjob.LeaseAnswer, error) { return l.a.Start(ctx, l.held["a3"].LeaseID, begin("a3")) })
+	ok[qgjob.CompleteResponse](t)(l.a.Complete(ctx, l.held["a3"].LeaseID, pass("a3")))
 	for _, id := range []qgjob.AgentID{"a0", "a1", "a3"} {
-		if j := ok[qgjob.Job](t)(b.Job(ctx, held[id].Job.JobID)); j.Status != qgjob.Passed || j.Attempts != 1 {
+		if j := ok[qgjob.Job](t)(l.b.Job(ctx, l.held[id].Job.JobID)); j.Status != qgjob.Passed || j.Attempts != 1 {
 			t.Errorf("%s: %+v; wanted one attempt that passed", id, j)
 		}
 	}
-	auditAll(t, []*Store{a, b})
+	auditAll(t, []*Store{l.a, l.b})
 	// Who starts from now on need not wait.
-	c := ok[*Store](t)(Open(ctx, p.url, Options{LeaseTTL: ttl}))
-	defer func() { _ = c.Close() }()
-	if left := c.writer.succession.Frozen(time.Now()); left > 0 || c.Reign() != a.Reign() {
-		t.Errorf("a new server is frozen for %s in reign %s; the others are in %s", left, c.Reign(), a.Reign())
+	c := l.open()
+	if left := c.writer.succession.Frozen(time.Now()); left > 0 || c.Reign() != l.a.Reign() {
+		t.Errorf("a new server is frozen for %s in reign %s; the others are in %s", left, c.Reign(), l.a.Reign())
 	}
-	t.Logf("claims and starts waited %s at a TTL of %s; %d claims refused meanwhile", time.Since(frozen).Round(time.Millisecond), ttl, refused)
+	t.Logf("claims and starts waited %s at a TTL of %s; %d claims refused meanwhile", time.Since(frozen).Round(time.Millisecond), lossyTTL, refused)
 }

@@ -23,8 +23,10 @@ const (
 // operation must not fail its neighbours.
 func (w *writer) flush(b *batch) {
 	err := w.try(context.Background(), b)
+	w.heard(err)
 	if w.again(err) {
 		err = w.try(context.Background(), b)
+		w.heard(err)
 	}
 	if err == nil {
 		return
@@ -40,7 +42,7 @@ func (w *writer) flush(b *batch) {
 		}
 		return
 	}
-	err = unavailable(err)
+	err = w.recall(unavailable(err))
 	w.note(b.ops, err)
 	for _, o := range b.ops {
 		o.err = err
@@ -204,6 +206,7 @@ func (w *writer) commit(t *tx) error {
 	if errors.As(err, &unknown) {
 		w.forget(t)
 	} else if err != nil && t.name != "" && w.dialect.lost(err) {
+		w.heard(err)
 		err = w.settle(t, err)
 	}
 	if err != nil {

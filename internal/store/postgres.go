@@ -91,7 +91,7 @@ func (s *Store) openPostgres(ctx context.Context, url string) error {
 	s.read = stdlib.OpenDB(*reading)
 	s.read.SetMaxOpenConns(postgresReaders)
 	s.read.SetMaxIdleConns(postgresReaders)
-	s.dialect, s.beside = postgresDialect{}, db
+	s.dialect, s.beside, s.room = postgresDialect{}, db, roomInDatabase(db)
 	if !s.opts.Alone {
 		s.pulse = startPulse(c, s.hear, s.opts.Log)
 	}
@@ -236,11 +236,12 @@ func (postgresDialect) lost(err error) bool {
 	return errors.As(err, &former) || unreachable(err) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, sql.ErrConnDone)
 }
 
-// unreachable reports that the server was not to be reached, or went away.
+// unreachable reports that the server was not to be reached, or went away, before
+// something was sent or after.
 func unreachable(err error) bool {
 	var dial *pgconn.ConnectError
 	var network net.Error
-	return errors.As(err, &dial) || errors.As(err, &network) || errors.Is(err, driver.ErrBadConn) ||
+	return errors.As(err, &dial) || errors.As(err, &network) || pgconn.SafeToRetry(err) || errors.Is(err, driver.ErrBadConn) ||
 		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed)
 }
 
@@ -267,13 +268,13 @@ func explainPostgres(err error) (kind qgjob.Kind, message, hint string) {
 	}
 	if !errors.As(err, &said) {
 		if unreachable(err) {
-			return qgjob.KindUnavailable, "the database cannot be reached", "is PostgreSQL running, and is --database right? The server goes on as soon as it answers; nothing accepted was lost"
+			return qgjob.KindUnavailable, databaseAway, "is PostgreSQL running, and is --database right? The server goes on as soon as it answers; nothing accepted was lost"
 		}
 		return "", "", ""
 	}
 	switch said.Code {
 	case "53100":
-		return qgjob.KindUnavailable, "the disk of the database is full", "free space on the PostgreSQL server; nothing accepted was lost"
+		return qgjob.KindUnavailable, fullDisk, "free space on the PostgreSQL server; nothing accepted was lost"
 	case "53300":
 		return qgjob.KindUnavailable, "the database has no connection left", "raise max_connections: each qgjob server takes up to 12"
 	case "25006":
@@ -295,7 +296,7 @@ func explainPostgres(err error) (kind qgjob.Kind, message, hint string) {
 	case "28":
 		return qgjob.KindUnavailable, "the database refused the login", "check user and password of --database (or PGPASSWORD, ~/.pgpass) and pg_hba.conf"
 	case "08", "57":
-		return qgjob.KindUnavailable, "the database went away", "the server goes on as soon as PostgreSQL answers; nothing accepted was lost"
+		return qgjob.KindUnavailable, databaseLeft, "the server goes on as soon as PostgreSQL answers; nothing accepted was lost"
 	case "53", "58":
 		return qgjob.KindUnavailable, "the database server has trouble of its own", "see PostgreSQL's log"
 	}

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"net/url"
+	"path/filepath"
 	"strings"
 
 	"github.com/pressly/goose/v3"
@@ -48,7 +49,7 @@ func (s *Store) openSQLite(ctx context.Context, path string) error {
 	}
 	s.read.SetMaxOpenConns(readers)
 	s.read.SetMaxIdleConns(readers)
-	s.dialect = sqliteDialect{}
+	s.dialect, s.room = sqliteDialect{}, roomInFolder(filepath.Dir(path))
 	s.writer = newWriter(func(ctx context.Context) (link, error) { return newSQLLink(ctx, db) }, s.dialect, s.opts)
 	if err := s.writer.start(ctx); err != nil {
 		return errors.Join(unavailable(err), s.read.Close(), db.Close())
@@ -85,7 +86,7 @@ func explainSQLite(err error) (kind qgjob.Kind, message, hint string) {
 	}
 	switch se.Code() & 0xff {
 	case sqlite3.SQLITE_FULL:
-		return qgjob.KindUnavailable, "the disk of the database is full", "free space in the data directory; nothing accepted was lost"
+		return qgjob.KindUnavailable, fullDisk, "free space in the data directory; nothing accepted was lost"
 	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
 		return qgjob.KindUnavailable, "the database is busy", "try again"
 	case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:

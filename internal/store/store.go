@@ -72,6 +72,7 @@ type Store struct {
 	read     *sql.DB
 	beside   *sql.DB // may write without the writer; nil where it owns the only connection that may
 	writer   *writer
+	room     func(context.Context) error // proves that the disk has some
 	close    func() error
 	pulse    *pulse                      // nil when alone
 	reign    atomic.Pointer[lease.Reign] // of the primary met last; nil when not known
@@ -146,10 +147,13 @@ func (s *Store) Close() error {
 // LeaseTTL is how long a lease lives without a renewal.
 func (s *Store) LeaseTTL() time.Duration { return s.opts.LeaseTTL }
 
-// Ping reports whether the database can be read and its writer runs.
+// Ping reports whether the database can be read and takes what is written.
 func (s *Store) Ping(ctx context.Context) error {
 	if err := s.read.PingContext(ctx); err != nil {
-		return unavailable(fmt.Errorf("ping database: %w", err))
+		return s.writer.recall(unavailable(fmt.Errorf("ping database: %w", err)))
+	}
+	if err := s.hasRoom(ctx); err != nil {
+		return err
 	}
 	return s.update(ctx, func(t *tx) error {
 		if t.w.sharing != nil {

@@ -45,6 +45,7 @@ type writer struct {
 	behind     bool                         // the last flush found the mirror out of date
 	heldUp     bool                         // the lock was not to be had in time
 	refused    atomic.Int64                 // flushes; see Store.Refused
+	full       atomic.Bool                  // a flush found no room; see Store.hasRoom
 }
 
 // op is one operation: either do, or a submission that is merged with the

@@ -37,6 +37,7 @@ type Cluster struct {
 	bin, dir string
 	port     int
 	durable  bool
+	disk     *Disk // of its data; nil: an ordinary folder
 	process  *process
 	names    atomic.Int64
 	template sync.Once
@@ -120,14 +121,7 @@ func findBin() (string, error) {
 // lives in memory where the system has some.
 func Start(durable bool) (_ *Cluster, err error) {
 	c := &Cluster{durable: durable}
-	if c.bin, err = findBin(); err != nil {
-		return nil, err
-	}
-	base := "/dev/shm"
-	if _, err := os.Stat(base); err != nil || durable {
-		base = ""
-	}
-	if c.dir, err = os.MkdirTemp(base, "qgjob-pg-"); err != nil {
+	if err := c.settle(); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -135,16 +129,36 @@ func Start(durable bool) (_ *Cluster, err error) {
 			err = errors.Join(err, os.RemoveAll(c.dir))
 		}
 	}()
-	if err := ownDir(c.dir); err != nil {
+	if err := c.initdb(); err != nil {
 		return nil, err
 	}
-	initdb := exec.Command(filepath.Join(c.bin, "initdb"), "-D", c.data(), "-U", owner, "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync") //nolint:noctx // ends by itself
+	return c, c.Up()
+}
+
+// settle finds PostgreSQL, and makes the folder that the cluster lives in.
+func (c *Cluster) settle() (err error) {
+	if c.bin, err = findBin(); err != nil {
+		return err
+	}
+	base := "/dev/shm"
+	if _, err := os.Stat(base); err != nil || c.durable {
+		base = ""
+	}
+	if c.dir, err = os.MkdirTemp(base, "qgjob-pg-"); err != nil {
+		return err
+	}
+	return ownDir(c.dir)
+}
+
+func (c *Cluster) initdb(more ...string) error {
+	args := append([]string{"-D", c.data(), "-U", owner, "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"}, more...)
+	initdb := exec.Command(filepath.Join(c.bin, "initdb"), args...) //nolint:noctx // ends by itself
 	initdb.Dir = c.dir
 	asOther(initdb)
 	if out, err := initdb.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("initdb: %w\n%s", err, out)
+		return fmt.Errorf("initdb: %w\n%s", err, out)
 	}
-	return c, c.Up()
+	return nil
 }
 
 func (c *Cluster) data() string { return filepath.Join(c.dir, "data") }
@@ -229,7 +243,23 @@ func (c *Cluster) end(how os.Signal) error {
 }
 
 // Stop ends the server and removes its data.
-func (c *Cluster) Stop() error { return errors.Join(c.end(immediate), os.RemoveAll(c.dir)) }
+func (c *Cluster) Stop() error {
+	err := c.end(immediate)
+	if c.disk != nil {
+		err = errors.Join(err, c.disk.unmount())
+	}
+	return errors.Join(err, os.RemoveAll(c.dir))
+}
+
+// Running reports whether the server's process is there.
+func (c *Cluster) Running() bool {
+	select {
+	case <-c.process.gone:
+		return false
+	default:
+		return true
+	}
+}
 
 // URL names a database of the cluster, with user and password.
 func (c *Cluster) URL(database string) string {

@@ -19,8 +19,21 @@ const StandbyName = "standby"
 
 // Standby makes a cluster that follows this one, by streaming. The follower
 // answers reads at once; whether commits wait for it is up to Synchronous.
-func (c *Cluster) Standby() (_ *Cluster, err error) {
-	s := &Cluster{bin: c.bin, durable: c.durable}
+func (c *Cluster) Standby() (*Cluster, error) { return c.follower(0) }
+
+// Replace is Standby at the address of a cluster that has ended, as a former
+// primary comes back when it was made anew.
+func (c *Cluster) Replace(ended *Cluster) (*Cluster, error) {
+	s, err := c.follower(ended.port)
+	if err != nil {
+		return nil, err
+	}
+	return s, ended.Stop()
+}
+
+// follower makes a standby; 0 is any free port.
+func (c *Cluster) follower(port int) (_ *Cluster, err error) {
+	s := &Cluster{bin: c.bin, durable: c.durable, port: port}
 	if s.dir, err = os.MkdirTemp(filepath.Dir(c.dir), "qgjob-pg-"); err != nil {
 		return nil, err
 	}
@@ -39,7 +52,7 @@ func (c *Cluster) Standby() (_ *Cluster, err error) {
 	if out, err := backup.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("pg_basebackup: %w\n%s", err, out)
 	}
-	if err := s.Up(); err != nil {
+	if err := s.Recover(); err != nil {
 		return nil, err
 	}
 	return s, c.Await(`SELECT COUNT(*) > 0 FROM pg_stat_replication WHERE state = 'streaming'`)
