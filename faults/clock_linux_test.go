@@ -49,7 +49,7 @@ func TestClockJumpsSlow_postgres(t *testing.T) {
 	s.cluster = c
 	r := newReport(t, "PostgreSQL whose clock jumps, three servers")
 	f := newFarm(t, s, r)
-	f.jump = func(_ *farm, d *rand.Rand) bool {
+	f.besides = func(_ *farm, d *rand.Rand) bool {
 		for _, to := range []string{"+1h", "-1h", "+400d", "-30d", "+0"} {
 			set(to)
 			wait(between(d, 50*time.Millisecond, 800*time.Millisecond))

@@ -23,6 +23,7 @@ import (
 // shape says how large a farm is, and on what.
 type shape struct {
 	postgres bool
+	ha       bool // a primary with a synchronous standby; the servers run with --ha
 	servers  int
 	agents   int // processes
 	slots    int // agents of each process
@@ -42,11 +43,12 @@ type farm struct {
 	servers []*server
 	agents  []*agent
 	report  *report
-	small   *smallDisk // of SQLite's data; nil where none can be mounted
-	alone   sync.Mutex // held by a fault that must not meet its like
+	standby *pgtest.Cluster // with ha: whoever may be promoted
+	small   *smallDisk      // of SQLite's data; nil where none can be mounted
+	alone   sync.Mutex      // held by a fault that must not meet its like
 	kills   chan killed
 	ran     *diary
-	jump    func(*farm, *rand.Rand) bool // moves the database's clock; nil: it cannot be moved
+	besides func(*farm, *rand.Rand) bool // is done in every round besides the faults that are drawn; nil: nothing
 	mu      sync.Mutex
 	clients []*client.Client
 	next    int
@@ -82,6 +84,8 @@ func newFarm(t *testing.T, s shape, r *report) *farm {
 	switch {
 	case s.cluster != nil:
 		f.pg = s.cluster
+	case s.ha:
+		f.pair(t)
 	case s.postgres:
 		pgtest.Shared(t) // skips or fails where there is none
 		c, err := pgtest.Start(true)
@@ -137,7 +141,10 @@ func (f *farm) newServer(n int) *server {
 	at := net.JoinHostPort("127.0.0.1", freePort(f.t))
 	args := []string{"server", "--listen=" + at, "--lease-ttl=" + f.ttl.String(), "--data-dir=" + filepath.Join(f.dir, "data")}
 	s := &server{n: n, base: "http://" + at, front: f.proxy(at)}
-	if f.pg != nil {
+	switch {
+	case f.ha: // past no proxy: there is more than one to go to
+		args = append(args, "--ha", "--database="+pgtest.Hosts("postgres", f.pg, f.standby))
+	case f.pg != nil:
 		u, err := url.Parse(f.pg.URL("postgres"))
 		if err != nil {
 			f.t.Fatal(err)

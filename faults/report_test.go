@@ -41,6 +41,7 @@ const (
 	wholeLogs    = "logs found whole"
 	cliRuns      = "runs waited for by the command line"
 	promotes     = "standbys promoted"
+	writesIn     = "from the kill of a primary to all servers ready, with a new standby"
 	settledIn    = "from the end of the faults to the end of the last job"
 	elsewhereIn  = "from the kill of an agent to its job running elsewhere"
 )

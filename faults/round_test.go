@@ -65,8 +65,8 @@ func (f *farm) round(t *testing.T, seed uint64, n, jobs int) {
 		defer func() { r.healed = time.Now() }()
 		f.harm(r.seed, 4+dice(r.seed, 3).IntN(4), 2500*time.Millisecond, func(fault) bool { return true })
 	})
-	if f.jump != nil {
-		working.Go(func() { f.jump(f, dice(r.seed, 10)) })
+	if f.besides != nil {
+		working.Go(func() { f.besides(f, dice(r.seed, 10)) })
 	}
 	working.Wait()
 	r.awaitEnd()
