@@ -109,10 +109,9 @@ func TestAppwrightBesideStock(t *testing.T) {
 	before := count()
 	aloneTook := l.alone()
 	aloneInstalls := count() - before
-	// What AppWright left is not believed in: the stock agent begins with an install of its own.
 	stockInstalls, stockTook := through("stock")
-	if hookInstalls != 1 || aloneInstalls != tests || stockInstalls < tests {
-		t.Errorf("installs: %d by qgjob, %d by AppWright alone, %d in stock mode; want 1, %d, at least %d", hookInstalls, aloneInstalls, stockInstalls, tests, tests)
+	if hookInstalls != 1 || aloneInstalls != tests || stockInstalls != tests {
+		t.Errorf("installs: %d by qgjob, %d by AppWright alone, %d in stock mode; want 1, %d, %d", hookInstalls, aloneInstalls, stockInstalls, tests, tests)
 	}
 	perTest := func(n int) float64 { return float64(n) / tests }
 	t.Logf("%d tests, %s an install", tests, installTime)

@@ -129,6 +129,34 @@ func TestAppwrightRunnerOutlivesItsAppium(t *testing.T) {
 	}
 }
 
+// TestAppwrightStockInstallsOnce: in stock mode AppWright installs the app in
+// every test, so the agent does not. Its own install is counted, without a time.
+func TestAppwrightStockInstallsOnce(t *testing.T) {
+	r, lab := newAppwrightRig(t)
+	r.config.AppwrightMode = "stock"
+	provider := `exports.EmulatorProvider = class { async getDevice() { return { hostname: '127.0.0.1', port: 4723, capabilities: {} }; } };`
+	if err := os.WriteFile(filepath.Join(r.config.ProjectDir, "node_modules/appwright/dist/providers/emulator/index.js"), []byte(provider), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r.begin(t)
+	l := r.submit(r.test(t, "a.js", `const { QGJOB_APP_PATH: app, QGJOB_APP_PACKAGE: name } = process.env;
+module.exports = async ({ url }) => (await fetch(url + '/status')).ok && name && require('fs').existsSync(app) ? '' : name + ' at ' + app;`), r.app(42))
+	got := r.result(t, l)
+	want(t, got, qgjob.OutcomePassed, "")
+	if got.Install != qgjob.InstallDone || got.InstallMS != 0 || got.Installed != nil {
+		t.Errorf("counted %q in %d ms, holds %+v", got.Install, got.InstallMS, got.Installed)
+	}
+	r.logHas(t, l, "in stock mode installed")
+	// Nothing ran: nobody installed anything.
+	l = r.submit(r.test(t, "b.js", `process.exit(1);`), r.app(42))
+	if got := r.result(t, l); got.Outcome != qgjob.OutcomeErrored || got.Install != qgjob.InstallNone {
+		t.Errorf("without a report: %+v", got)
+	}
+	if n := lab.Count(emulator, "install"); n != 0 {
+		t.Errorf("the agent installed %d times", n)
+	}
+}
+
 // TestAppwrightRunnerRefuses what cannot be tested, in a line with a remedy.
 func TestAppwrightRunnerRefuses(t *testing.T) {
 	r, lab := newAppwrightRig(t)

@@ -48,9 +48,9 @@ func (a avd) argv(program string) []string {
 	return []string{program, "-avd", a.name, "-port", strconv.Itoa(a.console), "-no-window", "-no-audio", "-no-boot-anim", "-no-snapshot-save"}
 }
 
-// findEmulator gives the SDK's emulator program: that of ANDROID_HOME or
+// FindEmulator gives the SDK's emulator program: that of ANDROID_HOME or
 // ANDROID_SDK_ROOT, else the one in PATH.
-func findEmulator(getenv func(string) string) (string, error) {
+func FindEmulator(getenv func(string) string) (string, error) {
 	for _, key := range []string{"ANDROID_HOME", "ANDROID_SDK_ROOT"} {
 		if root := getenv(key); filepath.IsAbs(root) {
 			if path, err := exec.LookPath(filepath.Join(root, "emulator", "emulator")); err == nil {
@@ -98,7 +98,7 @@ func (h *host) startAVDs() (stop func(), err error) {
 	}
 	program := h.EmulatorProgram
 	if program == "" {
-		if program, err = findEmulator(os.Getenv); err != nil {
+		if program, err = FindEmulator(os.Getenv); err != nil {
 			return nil, err
 		}
 	}

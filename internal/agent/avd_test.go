@@ -105,7 +105,7 @@ func TestFindEmulator(t *testing.T) {
 	sdk := t.TempDir()
 	t.Setenv("PATH", t.TempDir())
 	none := func(string) string { return "" }
-	if _, err := findEmulator(none); err == nil || !strings.Contains(err.Error(), "ANDROID_HOME") {
+	if _, err := FindEmulator(none); err == nil || !strings.Contains(err.Error(), "ANDROID_HOME") {
 		t.Errorf("without an SDK: %v", err)
 	}
 	program := filepath.Join(sdk, "emulator", "emulator")
@@ -115,7 +115,7 @@ func TestFindEmulator(t *testing.T) {
 	if err := os.WriteFile(program, []byte("#!/bin/true\n"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	got, err := findEmulator(func(key string) string { return map[string]string{"ANDROID_SDK_ROOT": sdk}[key] })
+	got, err := FindEmulator(func(key string) string { return map[string]string{"ANDROID_SDK_ROOT": sdk}[key] })
 	if err != nil || got != program {
 		t.Errorf("found %q, %v", got, err)
 	}

@@ -42,6 +42,7 @@ type attempt struct {
 	left     []report.Attachment
 	innocent bool        // the device is not to blame for an install that failed
 	reset    qgjob.Reset // how much of the last test this one may find
+	staged   bool        // the runner installs the build itself, in every test
 	stopped  error       // why the agent stopped it, or nil
 }
 
@@ -213,7 +214,7 @@ func (a *attempt) prepare(ctx context.Context) (runner.Task, proc.Command, error
 			return task, proc.Command{}, err
 		}
 	}
-	build, err := a.install(ctx)
+	build, err := a.install(ctx, s.host.appwright != nil && !suite.Hooked)
 	a.build = build
 	if err != nil {
 		return task, proc.Command{}, err
@@ -250,8 +251,9 @@ func phone(d device.Device, b device.Build) *runner.Phone {
 	return p
 }
 
-// install has the job's app version on the device.
-func (a *attempt) install(ctx context.Context) (device.Build, error) {
+// install has the job's app version on the device. stock means that the runner
+// installs it itself, in every test: then its file lies ready.
+func (a *attempt) install(ctx context.Context, stock bool) (device.Build, error) {
 	s, job := a.slot, a.offer.Job
 	if err := s.device.Check(ctx); err != nil {
 		return device.Build{}, &trouble{qgjob.ReasonDevice, err}
@@ -266,6 +268,9 @@ func (a *attempt) install(ctx context.Context) (device.Build, error) {
 			return build, &trouble{qgjob.ReasonInstall, fmt.Errorf("install %s %s: %w", job.OrgID, job.AppVersionID, err)}
 		}
 		build.File = file
+	}
+	if d, ok := s.device.(*device.Android); ok && stock && d.Wants(build) {
+		return build, a.stage(ctx, d, build)
 	}
 	outcome, err := device.Ensure(ctx, s.device, build, a.reset)
 	a.done.Install = outcome
@@ -291,6 +296,41 @@ func (a *attempt) install(ctx context.Context) (device.Build, error) {
 	return build, nil
 }
 
+// stage hands the build to a runner that installs it itself. Its installs are
+// counted by afterStock.
+func (a *attempt) stage(ctx context.Context, d *device.Android, build device.Build) error {
+	err := d.Stage(ctx, build)
+	a.staged = true
+	a.slot.installed.Store(d.Installed())
+	if err != nil {
+		a.done.Install = qgjob.InstallFailed
+		return &trouble{qgjob.ReasonInstall, fmt.Errorf("install %s %s: %w", build.OrgID, build.AppVersionID, err)}
+	}
+	if a.reset == qgjob.ResetKeep {
+		a.log.note("--reset=keep cannot be had in AppWright's stock mode: it installs the app anew for every test")
+	}
+	// AppWright takes app and data away in every test; this only notes the time.
+	if err := d.Reset(ctx, qgjob.ResetKeep); err != nil {
+		return &trouble{qgjob.ReasonDevice, fmt.Errorf("reset the device: %w", err)}
+	}
+	return nil
+}
+
+// afterStock says that AppWright installed the app, once an attempt as
+// everywhere; how long its installs took is in the tests' own times.
+func (a *attempt) afterStock() {
+	ran := 0
+	for _, t := range a.done.Tests {
+		if t.Status != qgjob.TestSkipped {
+			ran++
+		}
+	}
+	if ran > 0 {
+		a.done.Install = qgjob.InstallDone
+		a.log.note("AppWright in stock mode installed %s %s by itself, in each of its tests (%d)", a.offer.Job.OrgID, a.offer.Job.AppVersionID, ran)
+	}
+}
+
 // test runs the command under the job's timeout and judges what it left.
 func (a *attempt) test(task runner.Task, command proc.Command) {
 	ctx, cancel := context.WithTimeoutCause(a.hold.ctx, task.Timeout, errTimedOut)
@@ -308,6 +348,9 @@ func (a *attempt) test(task runner.Task, command proc.Command) {
 	verdict := a.slot.host.runner.Judge(task, ending)
 	a.conclude(verdict.Outcome, verdict.Reason, verdict.Message)
 	a.done.Tests, a.left = verdict.Tests, verdict.Attachments
+	if a.staged {
+		a.afterStock()
+	}
 	a.askDevice(verdict.Reinstalled || task.Drive != nil && !task.Drive.Suite.Hooked)
 	a.askCloud()
 	took := result.Ended.Sub(result.Started)

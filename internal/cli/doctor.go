@@ -54,7 +54,11 @@ func (a *app) examine(ctx context.Context, o *agentOptions, build string) (docto
 	q := doctor.Question{
 		Target: c.Target, Runner: c.Runner, Device: c.Device, Project: c.ProjectDir, Config: c.PlaywrightConfig, StateDir: c.StateDir,
 		Appium: c.Appium, AppiumDriver: c.AppiumDriver, Serials: c.Serials, Demands: c.Demands,
+		Mode: c.AppwrightMode, Suite: c.AppwrightProject, PassEnv: c.PassEnv, AVDs: c.AVDs,
 		Path: os.Getenv("PATH"), Home: a.env["HOME"], Chromium: a.env["QGJOB_CHROMIUM"],
+	}
+	if len(c.AVDs) > 0 {
+		_, q.EmulatorErr = agent.FindEmulator(os.Getenv)
 	}
 	if build != "" {
 		q.App = a.path(build)

@@ -45,6 +45,14 @@ func TestDoctor(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &r); err != nil || code != exitInfra || r.Ready {
 		t.Errorf("a full device: %d, %v, %s", code, err, out)
 	}
+	lab.Unplug("R5CT10ABCDE")
+	t.Setenv("ANDROID_HOME", t.TempDir())
+	t.Setenv("PATH", t.TempDir())
+	code, out, _ = examine("--target=emulator", "--avd=pixel")
+	if code != exitInfra {
+		t.Errorf("without the SDK's emulator it left with %d", code)
+	}
+	has(t, out, "the SDK's emulator program is neither in ANDROID_HOME nor in PATH", "sdkmanager emulator")
 	for _, args := range [][]string{{"--target=fax"}, {"--min-battery=101"}, {"x"}} {
 		if code, out, _ := examine(args...); code != exitUsage {
 			t.Errorf("%v left with %d\n%s", args, code, out)

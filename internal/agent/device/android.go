@@ -245,7 +245,7 @@ func (a *Android) Wants(b Build) bool { return b.File != "" }
 // Holds is true when the newest install was of this content and the device
 // still shows exactly that install.
 func (a *Android) Holds(ctx context.Context, b Build) bool {
-	if a.held == nil || b.BuildSHA256 == "" || a.held.Installed.BuildSHA256 != b.BuildSHA256 {
+	if a.held == nil || a.held.Staged || b.BuildSHA256 == "" || a.held.Installed.BuildSHA256 != b.BuildSHA256 {
 		return false
 	}
 	if a.differs(ctx) != nil {
@@ -301,21 +301,7 @@ func orNotUp(err error) error {
 // Install puts the build on the device in place of the one before, whatever
 // the device makes of its version and its signature.
 func (a *Android) Install(ctx context.Context, b Build) error {
-	info, err := a.inspect(b)
-	if err != nil {
-		return err
-	}
-	before := a.Package()
-	a.held = nil
-	if err := forget(a.dir, appFolder); err != nil {
-		return err
-	}
-	if before != "" && before != info.Package {
-		if err := a.phone.Uninstall(ctx, before); err != nil {
-			return fmt.Errorf("remove the version before: %w", err)
-		}
-	}
-	name, err := a.keep(ctx, b)
+	info, name, err := a.ready(ctx, b)
 	if err != nil {
 		return err
 	}
@@ -338,6 +324,38 @@ func (a *Android) Install(ctx context.Context, b Build) error {
 	}
 	a.held = &r
 	return nil
+}
+
+// Stage has the build's file ready for a program that installs it by itself,
+// and installs nothing: what the device holds is not known from here on.
+func (a *Android) Stage(ctx context.Context, b Build) error {
+	info, name, err := a.ready(ctx, b)
+	if err != nil {
+		return err
+	}
+	a.held = &record{Installed: b.Installed, FileName: name, Digest: string(b.BuildSHA256), Staged: true, Phone: &onPhone{
+		Serial: a.Serial(), Package: info.Package, Activity: info.Activity, VersionCode: info.VersionCode,
+	}}
+	return nil
+}
+
+// ready puts another app away and the build's file in its place.
+func (a *Android) ready(ctx context.Context, b Build) (info apk.Info, name string, err error) {
+	if info, err = a.inspect(b); err != nil {
+		return info, "", err
+	}
+	before := a.Package()
+	a.held = nil
+	if err := forget(a.dir, appFolder); err != nil {
+		return info, "", err
+	}
+	if before != "" && before != info.Package {
+		if err := a.phone.Uninstall(ctx, before); err != nil {
+			return info, "", fmt.Errorf("remove the version before: %w", err)
+		}
+	}
+	name, err = a.keep(ctx, b)
+	return info, name, err
 }
 
 // keep copies the build to where tests and the canary find it, under a name
@@ -439,9 +457,10 @@ func blamesBuild(code string) bool {
 	return strings.HasPrefix(code, "INSTALL_PARSE_FAILED_")
 }
 
-// Installed tells the newest install, also one of an earlier process.
+// Installed tells the newest install, also one of an earlier process; nil also
+// after Stage.
 func (a *Android) Installed() *qgjob.Installed {
-	if a.held == nil {
+	if a.held == nil || a.held.Staged {
 		return nil
 	}
 	held := a.held.Installed
@@ -539,7 +558,7 @@ func (a *Android) again(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	phone.LastUpdateTime, phone.Path, r.Phone = got.LastUpdateTime, got.Path, &phone
+	phone.LastUpdateTime, phone.Path, r.Phone, r.Staged = got.LastUpdateTime, got.Path, &phone, false
 	a.held = &r
 	return r.write(a.dir)
 }

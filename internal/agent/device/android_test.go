@@ -76,6 +76,44 @@ func TestAndroidInstallsOnce(t *testing.T) {
 	}
 }
 
+// TestAndroidStage has a build ready without an install, and believes nothing
+// of the device from then on: whoever installs may leave anything there.
+func TestAndroidStage(t *testing.T) {
+	lab, dir := newLab(t), t.TempDir()
+	a := openAndroid(t, lab, DefaultDemands, dir)
+	v1 := apkBuild(t, "v1", demo)
+	ensure(t, a, v1, qgjob.InstallDone)
+	if err := a.Stage(t.Context(), v1); err != nil {
+		t.Fatal(err)
+	}
+	if a.Installed() != nil || a.Holds(t.Context(), v1) || lab.Count(serial, "install") != 1 {
+		t.Errorf("after Stage: holds %+v, %d installs", a.Installed(), lab.Count(serial, "install"))
+	}
+	if a.Package() != demo.Package || a.Activity() != "dev.qgjob.demo.Main" {
+		t.Errorf("package %s, activity %s", a.Package(), a.Activity())
+	}
+	if sum, err := fileDigest(t.Context(), a.App()); err != nil || sum != string(v1.BuildSHA256) {
+		t.Errorf("staged %s: %v", sum, err)
+	}
+	if again := openAndroid(t, lab, DefaultDemands, dir); again.Installed() != nil {
+		t.Errorf("a new process believes in %+v", again.Installed())
+	}
+	if err := a.Canary(t.Context()); err != nil || a.Installed() == nil || !a.Holds(t.Context(), v1) {
+		t.Errorf("after a canary: %v, holds %+v", err, a.Installed())
+	}
+	other := apkBuild(t, "o", apktest.App{Package: "dev.qgjob.other", VersionCode: 1, Activity: ".Main"})
+	if err := a.Stage(t.Context(), other); err != nil {
+		t.Fatal(err)
+	}
+	if code, _ := lab.Holds(serial, demo.Package); code != 0 {
+		t.Errorf("the app before is still there: %d", code)
+	}
+	var wrong *BuildError
+	if err := a.Stage(t.Context(), rawBuild(t, "bad", "x.apk", []byte("no APK"))); !errors.As(err, &wrong) {
+		t.Errorf("garbage: %v", err)
+	}
+}
+
 // TestAndroidLooksAtTheDevice changes the device behind the agent's back.
 func TestAndroidLooksAtTheDevice(t *testing.T) {
 	lab := newLab(t)

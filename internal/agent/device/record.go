@@ -18,6 +18,7 @@ type record struct {
 	FileName  string          `json:"file_name,omitempty"`
 	Digest    string          `json:"digest,omitempty"` // over the content as it was put there
 	Phone     *onPhone        `json:"phone,omitempty"`  // where the content is on a phone
+	Staged    bool            `json:"-"`                // the content lies ready, and the device may hold anything; never on disk
 }
 
 const recordName = "installed.json"

@@ -13,8 +13,8 @@ import (
 // checks are pure: facts in, findings out. Each answers nothing where it has
 // nothing to say of this target and runner.
 var checks = []func(Facts) []Finding{
-	checkNode, checkNPM, checkProject, checkPins, checkAppium, checkDriver, checkOpenPorts, checkStockPort,
-	checkADB, checkKeys, checkListed, checkPhones, checkApp, checkChromium, checkDisk, checkNamespaces,
+	checkNode, checkNPM, checkProject, checkSuite, checkPins, checkAppium, checkDriver, checkOpenPorts, checkStockPort,
+	checkADB, checkKeys, checkEmulator, checkListed, checkPhones, checkApp, checkChromium, checkDisk, checkNamespaces,
 }
 
 // needsNode is true for the runners that node runs.
@@ -63,6 +63,29 @@ func checkProject(f Facts) []Finding {
 		return fail("project", message, hint)
 	}
 	return ok("project", fmt.Sprintf("%s: Playwright %s%s", f.Project, f.Playwright, and(" with AppWright ", f.AppWright)))
+}
+
+// checkSuite: a configuration that does not load, or an AppWright that the
+// hook does not fit, shows in the first job otherwise.
+func checkSuite(f Facts) []Finding {
+	if f.Runner != "appwright" || f.ProjectErr != nil || f.Node == "" {
+		return nil
+	}
+	if f.SuiteErr != nil {
+		message, hint := split(f.SuiteErr)
+		return fail("config", message, hint)
+	}
+	if f.Suite.Hooked {
+		return ok("hook", fmt.Sprintf("the hook fits AppWright %s; %s runs the project %s", f.AppWright, f.Suite.Config, f.Suite.Project))
+	}
+	out := warn("hook", "AppWright runs in stock mode: one run per host, and the app is installed in every test", "run the agent with --appwright-mode=auto")
+	if f.Suite.Warning != "" {
+		out = warn("hook", f.Suite.Warning, "npm install appwright@0.1.1, which the hook fits")
+	}
+	if f.StockLacks != "" {
+		out = append(out, fail("stock", f.StockLacks+" is not set, which AppWright asks for in stock mode", "set ANDROID_HOME to the Android SDK and JAVA_HOME to a JDK")...)
+	}
+	return out
 }
 
 func and(prefix, s string) string {
@@ -153,7 +176,11 @@ func checkStockPort(f Facts) []Finding {
 	if f.Runner != "appwright" || !f.phones() || !f.StockPortTaken {
 		return nil
 	}
-	return warn("port-4723", "port 4723 is taken: should AppWright have to run in stock mode, it cannot", "stop the Appium that was left behind there")
+	const fix = "stop the Appium that was left behind there"
+	if f.ProjectErr == nil && f.SuiteErr == nil && !f.Suite.Hooked {
+		return fail("port-4723", "port 4723 is taken, which AppWright in stock mode has for its own", fix)
+	}
+	return warn("port-4723", "port 4723 is taken: should AppWright have to run in stock mode, it cannot", fix)
 }
 
 func checkADB(f Facts) []Finding {
@@ -177,6 +204,18 @@ func checkKeys(f Facts) []Finding {
 	return warn("adb-key", fmt.Sprintf("%s can be read by others (mode %o): who has it commands every phone that trusts it", f.Key, f.KeyMode), "chmod 600 "+f.Key)
 }
 
+// checkEmulator: emulators that the agent is to start need the SDK's program.
+func checkEmulator(f Facts) []Finding {
+	if !f.phones() || len(f.AVDs) == 0 {
+		return nil
+	}
+	if f.EmulatorErr != nil {
+		message, hint := split(f.EmulatorErr)
+		return fail("emulator", message, hint)
+	}
+	return ok("emulator", "the agent starts "+strings.Join(f.AVDs, ", "))
+}
+
 // checkListed: a device that is plugged in and cannot be used is easier to mend
 // than to miss.
 func checkListed(f Facts) []Finding {
@@ -197,7 +236,7 @@ func checkListed(f Facts) []Finding {
 			out = append(out, warn("device", fmt.Sprintf("%s is %s", l.Serial, l.State), "plug it in again, or restart it")...)
 		}
 	}
-	if ready == 0 {
+	if ready == 0 && len(f.AVDs) == 0 { // else the agent brings its own
 		fix := "plug a phone in and allow USB debugging; look at adb devices"
 		if f.Target == qgjob.TargetEmulator {
 			fix = "start one: emulator -avd NAME, or qgjob agent --avd=NAME"

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -19,6 +21,7 @@ import (
 	"github.com/qualgent/qgjob/internal/agent/appium"
 	"github.com/qualgent/qgjob/internal/agent/device"
 	"github.com/qualgent/qgjob/internal/agent/proc"
+	"github.com/qualgent/qgjob/internal/agent/runner"
 )
 
 func TestMain(m *testing.M) {
@@ -31,6 +34,7 @@ func well() Facts {
 	return Facts{
 		Target: qgjob.TargetDevice, Runner: "appwright", Device: "adb", Project: "e2e", Node: "v20.11.0", NPM: true,
 		AppWright: "0.1.1", Playwright: "1.56.1", Pins: Pins{Override: "1.56.1", Lock: true},
+		Suite:  runner.Suite{Config: "appwright.config.ts", Project: "android", Hooked: true},
 		Appium: appium.Program{Dir: "a", Version: "2.19.0"}, Driver: appium.Driver{Name: "uiautomator2", Package: "p", Version: "3.10.0", Dir: "d"},
 		ADBAddr: "127.0.0.1:5037", ADBVersion: 0x29, ADBProgram: true, Key: "k", KeyMode: 0o600,
 		Listed: []adb.Listed{{Serial: "R5CT", State: "device"}}, Phones: []Phone{{Serial: "R5CT", SDK: 34}}, DiskFree: 100 << 30,
@@ -60,6 +64,15 @@ func TestDiagnose(t *testing.T) {
 		{"no npm", func(f *Facts) { f.NPM = false }, "npm", LevelWarn, "bundle"},
 		{"no npm, driver to fetch", func(f *Facts) { f.NPM, f.Driver.Dir = false, "" }, "npm", LevelFail, "still to be fetched"},
 		{"wrong Playwright", func(f *Facts) { f.ProjectErr = no("Playwright 1.60.0 does not accept AppWright's fixtures", "pin it") }, "project", LevelFail, "pin it"},
+		{"configuration that does not load", func(f *Facts) { f.SuiteErr = no("the configuration cannot be loaded", "run --list") }, "config", LevelFail, "run --list"},
+		{"hook that does not fit", func(f *Facts) {
+			f.Suite = runner.Suite{Project: "android", Warning: "the hook does not fit AppWright 0.1.46"}
+		}, "hook", LevelWarn, "0.1.1"},
+		{"stock mode", func(f *Facts) { f.Suite.Hooked = false }, "hook", LevelWarn, "one run per host"},
+		{"stock mode without an SDK", func(f *Facts) { f.Suite.Hooked, f.StockLacks = false, "JAVA_HOME" }, "stock", LevelFail, "JAVA_HOME is not set"},
+		{"stock mode without its port", func(f *Facts) { f.Suite.Hooked, f.StockPortTaken = false, true }, "port-4723", LevelFail, "left behind"},
+		{"no emulator program", func(f *Facts) { f.AVDs, f.EmulatorErr = []string{"pixel"}, no("no emulator program", "sdkmanager") }, "emulator", LevelFail, "sdkmanager"},
+		{"emulators that start with the agent", func(f *Facts) { f.AVDs, f.Listed, f.Phones = []string{"pixel"}, nil, nil }, "emulator", LevelOK, "pixel"},
 		{"no override", func(f *Facts) { f.Pins.Override = "" }, "pins", LevelWarn, "next npm install"},
 		{"loose override", func(f *Facts) { f.Pins.Override = "^1.56.1" }, "pins", LevelWarn, "no exact version"},
 		{"no lock file", func(f *Facts) { f.Pins.Lock = false }, "pins", LevelWarn, "package-lock.json"},
@@ -210,6 +223,53 @@ func TestGather(t *testing.T) {
 	}
 	if r := Diagnose(f); r.Ready {
 		t.Errorf("an empty machine is ready: %+v", r)
+	}
+}
+
+// TestGatherSuite loads the configuration as a job would: what only the first
+// job would meet is met here.
+func TestGatherSuite(t *testing.T) {
+	if _, err := exec.LookPath("node"); err != nil {
+		if os.Getenv("QGJOB_REQUIRE_BROWSER") != "" {
+			t.Fatal(err)
+		}
+		t.Skip("needs node")
+	}
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"appwright.config.ts":                        "",
+		"node_modules/appwright/package.json":        `{"version":"0.1.1"}`,
+		"node_modules/@playwright/test/package.json": `{"version":"1.56.1"}`,
+		"node_modules/@playwright/test/cli.js": `const projects = process.env.E2E_PROJECTS.split(',').map((name) => ({ name, timeout: 0 }));
+if (process.argv.some((a) => a.startsWith('/^'))) throw new Error('asked for one file');
+require('fs').writeFileSync(process.env.PLAYWRIGHT_JSON_OUTPUT_NAME, JSON.stringify({ config: { projects } }));`,
+	} {
+		path := filepath.Join(dir, filepath.FromSlash(name))
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte(text), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	gather := func(projects, chosen, mode string) Report {
+		t.Setenv("E2E_PROJECTS", projects)
+		t.Setenv("ANDROID_HOME", "")
+		return Diagnose(Gather(t.Context(), Question{Target: qgjob.TargetDevice, Runner: "appwright", Device: "own", Project: dir, StateDir: dir,
+			Suite: chosen, Mode: mode, PassEnv: []string{"E2E_PROJECTS"}}))
+	}
+	for _, c := range []struct {
+		projects, chosen, mode, says string
+		level                        Level
+	}{
+		{"ios,android", "", "", `2 projects: "ios", "android"`, LevelFail},
+		{"ios,android", "windows", "", `no project "windows"`, LevelFail},
+		{"android", "", "hook", "the hook did not find", LevelFail},
+		{"android", "", "", "this job runs in stock mode", LevelWarn},
+		{"android", "", "", "ANDROID_HOME is not set", LevelFail},
+		{"android", "", "stock", "one run per host", LevelWarn},
+	} {
+		r := gather(c.projects, c.chosen, c.mode)
+		if !slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Level == c.level && strings.Contains(f.Message, c.says) }) || r.Ready {
+			t.Errorf("%+v: %+v", c, r)
+		}
 	}
 }
 

@@ -30,6 +30,11 @@ type Question struct {
 	Device       string
 	Project      string // folder
 	Config       string // Playwright's configuration file, relative to the project
+	Mode         string // --appwright-mode
+	Suite        string // --appwright-project
+	PassEnv      []string
+	AVDs         []string
+	EmulatorErr  error // why the SDK's emulator program is not there; nil without AVDs
 	StateDir     string
 	Appium       string // folder, or empty
 	AppiumDriver string // folder, or empty
@@ -55,6 +60,12 @@ type Facts struct {
 	ProjectErr            error
 	AppWright, Playwright string
 	Pins                  Pins
+	Suite                 runner.Suite // what the project's configuration says when it is loaded as for a job
+	SuiteErr              error
+	StockLacks            string // the environment variable that stock mode wants and does not find; empty for none
+
+	AVDs        []string // that the agent would start
+	EmulatorErr error
 
 	Appium     appium.Program
 	AppiumErr  error
@@ -114,11 +125,15 @@ const (
 // Gather looks at the machine. It changes nothing but for starting an adb
 // server where none answers.
 func Gather(ctx context.Context, q Question) Facts {
-	f := Facts{Target: q.Target, Runner: q.Runner, Device: q.Device, Project: q.Project, StateDir: q.StateDir, App: q.App, AppPackage: q.Demands.Package}
+	f := Facts{Target: q.Target, Runner: q.Runner, Device: q.Device, Project: q.Project, StateDir: q.StateDir, App: q.App, AppPackage: q.Demands.Package,
+		AVDs: q.AVDs, EmulatorErr: q.EmulatorErr}
 	f.Node, f.Namespaces = runNode(ctx)
 	_, err := exec.LookPath("npm")
 	f.NPM = err == nil
 	f.gatherProject(q)
+	if q.Runner == "appwright" && f.ProjectErr == nil && f.Node != "" {
+		f.gatherSuite(ctx, q)
+	}
 	f.DiskFree, f.DiskErr = diskFree(q.StateDir)
 	if q.Runner == "playwright" && q.Target == qgjob.TargetBrowser {
 		f.Chromium, f.ChromiumErr = device.FindChromium(q.Chromium)
@@ -174,6 +189,34 @@ func (f *Facts) gatherProject(q Question) {
 		if f.Playwright == "" {
 			f.ProjectErr = &qgjob.Error{Kind: qgjob.KindInvalid, Message: q.Project + " has no node_modules/@playwright/test",
 				Hint: "run npm ci there, name the project by --project, or submit it as a bundle with its package-lock.json"}
+		}
+	}
+}
+
+// gatherSuite loads the configuration as a job's would be, which shows whether
+// the hook fits.
+func (f *Facts) gatherSuite(ctx context.Context, q Question) {
+	work, err := os.MkdirTemp("", "qgjob-doctor-")
+	if err != nil {
+		f.SuiteErr = err
+		return
+	}
+	defer os.RemoveAll(work) //nolint:errcheck // a temporary folder
+	project, err := filepath.EvalSymlinks(q.Project)
+	if err != nil {
+		f.SuiteErr = err
+		return
+	}
+	warn := q.Warn
+	if warn == nil {
+		warn = func(string) {}
+	}
+	w := runner.Appwright{Config: q.Config, Project: q.Suite, Mode: runner.Mode(q.Mode)}
+	f.Suite, f.SuiteErr = w.Probe(ctx, project, "", work, runner.Env(os.Environ(), q.PassEnv), warn)
+	for _, name := range []string{"ANDROID_HOME", "JAVA_HOME"} {
+		if os.Getenv(name) == "" {
+			f.StockLacks = name
+			break
 		}
 	}
 }

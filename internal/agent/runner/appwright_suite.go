@@ -36,8 +36,8 @@ const listTime = 2 * time.Minute
 const minNode = 18
 
 // Probe looks at a project with the job's test file in it, by listing that
-// file's tests under the hook. work is an empty folder for its own files. Its
-// error is a *qgjob.Error with cause and remedy.
+// file's tests (all tests, when testPath is empty) under the hook. work is an
+// empty folder for its own files. Its error is a *qgjob.Error with cause and remedy.
 func (a Appwright) Probe(ctx context.Context, project, testPath, work string, env []string, warn func(string)) (Suite, error) {
 	config, err := Inspect(project, a.Config)
 	if err != nil {
@@ -128,8 +128,12 @@ func (a Appwright) list(ctx context.Context, project, testPath, config, work str
 	ctx, cancel := context.WithTimeoutCause(ctx, listTime, fmt.Errorf("listing the tests took longer than %s", listTime))
 	defer cancel()
 	out := &last{limit: 4 << 10}
+	argv := []string{"node", filepath.FromSlash(playwrightCLI), "test"}
+	if testPath != "" {
+		argv = append(argv, fileArgument(project, testPath))
+	}
 	res := proc.Run(ctx, proc.Command{
-		Argv: []string{"node", filepath.FromSlash(playwrightCLI), "test", fileArgument(project, testPath), "--list", "--reporter", "json", "--config", config},
+		Argv: append(argv, "--list", "--reporter", "json", "--config", config),
 		Dir:  project, Env: env, Stdout: out, Stderr: out, Grace: 3 * time.Second, Warn: warn,
 	})
 	hs := readHandshake(dir)
