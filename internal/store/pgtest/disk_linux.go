@@ -36,7 +36,7 @@ func StartSmall(alone bool) (_ *Cluster, _ *Disk, err error) {
 		return nil, nil, fmt.Errorf("%w: %w", ErrMount, err)
 	}
 	c.disk = d
-	if err := errors.Join(os.Chmod(d.dir, 0o700), ownDir(d.dir)); err != nil {
+	if err := errors.Join(os.Chmod(d.dir, 0o700), ownDir(d.dir)); err != nil { //nolint:gosec // a folder, which PostgreSQL wants so
 		return nil, nil, err
 	}
 	more := []string{"--wal-segsize=1"}

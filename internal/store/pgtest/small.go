@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// ErrMount: a file system of its own could not be mounted.
+// ErrMount says that a file system of its own could not be mounted.
 var ErrMount = errors.New("a small disk can be mounted by root on Linux only")
 
 // Small is StartSmall for a test, which stops the cluster when it ends. Where
