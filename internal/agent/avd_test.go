@@ -5,11 +5,13 @@ package agent
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -32,6 +34,18 @@ func fakeEmulator(args []string) int {
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, os.Interrupt)
 	note("start " + strings.Join(args, " "))
+	if args[1] == "forks" {
+		// As the SDK's emulator runs qemu: a process of its own session, deaf to the interrupt.
+		self, err := os.Executable()
+		if err != nil {
+			panic(err)
+		}
+		child := exec.Command(self, "-avd", "qemu")
+		child.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+		if err := child.Start(); err != nil {
+			panic(err)
+		}
+	}
 	if args[1] == "broken" {
 		fmt.Println("PANIC: Missing emulator engine program")
 		return 1
@@ -83,6 +97,51 @@ func TestFleetStartsEmulators(t *testing.T) {
 	}
 	if broken < 2 {
 		t.Errorf("an emulator that ended was started %d times", broken)
+	}
+}
+
+// TestKilledAgentLeavesNoEmulator: kill -9 of the agent takes the emulator with
+// it, and what that has started.
+func TestKilledAgentLeavesNoEmulator(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("looks into /proc")
+	}
+	r, lab := newFleet(t)
+	journal := filepath.Join(r.dir, "emulators")
+	t.Setenv("FAKE_EMULATOR", journal)
+	agent := r.process(t, lab.Addr(), "forks")
+	emulators := func() (pids []string) {
+		found, err := filepath.Glob("/proc/[0-9]*/environ")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range found {
+			pid := filepath.Base(filepath.Dir(path))
+			env, _ := os.ReadFile(path) // gone meanwhile, or somebody else's
+			line, _ := os.ReadFile("/proc/" + pid + "/cmdline")
+			if strings.Contains(string(env), "FAKE_EMULATOR="+journal) && strings.Contains(string(line), "\x00-avd\x00") {
+				pids = append(pids, pid)
+			}
+		}
+		return pids
+	}
+	await := func(what string, n int) {
+		t.Helper()
+		limit := tooLate()
+		for len(emulators()) != n {
+			select {
+			case <-limit:
+				t.Fatalf("%s: %q run; want %d", what, emulators(), n)
+			default:
+				runtime.Gosched()
+			}
+		}
+	}
+	await("before the kill", 2)
+	kill(agent)
+	await("after the kill", 0)
+	if text, err := os.ReadFile(journal); err != nil || strings.Contains(string(text), "stop") {
+		t.Errorf("it was stopped in good order, or never ran: %q, %v", text, err)
 	}
 }
 

@@ -16,10 +16,12 @@ import (
 	"time"
 
 	"github.com/qualgent/qgjob"
+	"github.com/qualgent/qgjob/internal/agent/adb"
 	"github.com/qualgent/qgjob/internal/client"
 )
 
-// agentProcess is a whole agent in a process of its own: SERVER STATE PROJECT.
+// agentProcess is a whole agent in a process of its own: SERVER STATE PROJECT,
+// and of one with an emulator ADB AVD.
 func agentProcess(args []string) int {
 	self, err := os.Executable()
 	if err != nil {
@@ -31,18 +33,23 @@ func agentProcess(args []string) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	err = Run(context.Background(), Config{
+	config := Config{
 		Server: c, Name: "a1", Target: qgjob.TargetEmulator, Runner: "exec", ExecArgv: []string{self, "test-program"},
 		StateDir: args[1], ProjectDir: args[2],
-	})
+	}
+	if len(args) == 5 {
+		config.Device, config.ADB, config.AVDs = DeviceADB, adb.New(args[3]), args[4:]
+		config.EmulatorProgram, config.PassEnv = self, []string{"FAKE_EMULATOR"}
+	}
+	err = Run(context.Background(), config)
 	fmt.Fprintln(os.Stderr, err)
 	return 1
 }
 
 // process starts the rig's agent as a process of its own.
-func (r *rig) process(t *testing.T) *exec.Cmd {
+func (r *rig) process(t *testing.T, more ...string) *exec.Cmd {
 	t.Helper()
-	cmd := exec.Command(r.config.ExecArgv[0], "agent-process", r.http.URL, r.config.StateDir, r.config.ProjectDir)
+	cmd := exec.Command(r.config.ExecArgv[0], append([]string{"agent-process", r.http.URL, r.config.StateDir, r.config.ProjectDir}, more...)...)
 	cmd.Stderr = r.logged
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -113,10 +113,9 @@ func checkPins(f Facts) []Finding {
 	return ok("pins", "@playwright/test is pinned to "+f.Pins.Override)
 }
 
-// exact reports whether an npm version range is one version only. "$name"
-// repeats the project's own dependency.
+// exact reports whether an npm version range is one version only.
 func exact(version string) bool {
-	return version != "" && (version[0] == '$' || strings.Trim(version, "0123456789.-abcdefghijklmnopqrstuvwxyz") == "" && version[0] >= '0' && version[0] <= '9' && !strings.Contains(version, "x"))
+	return version != "" && strings.Trim(version, "0123456789.-abcdefghijklmnopqrstuvwxyz") == "" && version[0] >= '0' && version[0] <= '9' && !strings.Contains(version, "x")
 }
 
 func checkAppium(f Facts) []Finding {

@@ -154,7 +154,7 @@ func TestDiagnoseBrowser(t *testing.T) {
 }
 
 func TestExact(t *testing.T) {
-	for version, want := range map[string]bool{"1.56.1": true, "1.56.1-beta-2": true, "$@playwright/test": true, "": false, "^1.56.1": false, "~1.5": false, "*": false, "latest": false, "1.x": false, ">=1": false} {
+	for version, want := range map[string]bool{"1.56.1": true, "1.56.1-beta-2": true, "$@playwright/test": false, "": false, "^1.56.1": false, "~1.5": false, "*": false, "latest": false, "1.x": false, ">=1": false} {
 		if exact(version) != want {
 			t.Errorf("exact(%q) is %v", version, !want)
 		}
@@ -292,6 +292,26 @@ func TestOutside(t *testing.T) {
 	here.Close()
 	if answers(ctx, here.Addr().String()) {
 		t.Error("a closed port answers")
+	}
+}
+
+// TestReadPins: an override that repeats the project's own dependency is as
+// exact as that is.
+func TestReadPins(t *testing.T) {
+	for text, want := range map[string]string{
+		`{"overrides":{"@playwright/test":"$@playwright/test"},"devDependencies":{"@playwright/test":"1.56.1"}}`:  "1.56.1",
+		`{"overrides":{"@playwright/test":"$@playwright/test"},"devDependencies":{"@playwright/test":"^1.56.1"}}`: "^1.56.1",
+		`{"overrides":{"@playwright/test":"$@playwright/test"},"dependencies":{"@playwright/test":"~1.56.1"}}`:    "~1.56.1",
+		`{"overrides":{"@playwright/test":"$@playwright/test"}}`:                                                  "",
+		`{"overrides":{"@playwright/test":"1.58.2"},"devDependencies":{"@playwright/test":"*"}}`:                  "1.58.2",
+	} {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, "package.json"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got := readPins(dir).Override; got != want {
+			t.Errorf("%s: %q, want %q", text, got, want)
+		}
 	}
 }
 

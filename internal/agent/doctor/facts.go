@@ -232,17 +232,33 @@ func packageVersion(project, name string) string {
 }
 
 func readPins(project string) Pins {
+	const name = "@playwright/test"
 	var m struct {
 		Overrides map[string]json.RawMessage `json:"overrides"`
+		Direct    map[string]json.RawMessage `json:"dependencies"`
+		Dev       map[string]json.RawMessage `json:"devDependencies"`
 	}
 	readJSON(filepath.Join(project, "package.json"), &m)
-	p := Pins{}
-	if json.Unmarshal(m.Overrides["@playwright/test"], &p.Override) != nil {
-		p.Override = ""
+	p := Pins{Override: word(m.Overrides[name])}
+	if own, ok := strings.CutPrefix(p.Override, "$"); ok {
+		// The range that the project's own dependency has (npm: package.json, "overrides").
+		p.Override = word(m.Dev[own])
+		if direct := word(m.Direct[own]); direct != "" {
+			p.Override = direct
+		}
 	}
 	_, err := os.Stat(filepath.Join(project, "package-lock.json"))
 	p.Lock = err == nil
 	return p
+}
+
+// word is a JSON string, "" for anything else.
+func word(raw json.RawMessage) string {
+	var s string
+	if json.Unmarshal(raw, &s) != nil {
+		return ""
+	}
+	return s
 }
 
 // readJSON leaves to as it is where there is nothing to read.
