@@ -76,7 +76,7 @@ func (p *progress) apply(e qgjob.Event) (line, bool) {
 	if e.Flaky {
 		l.note = "flaky"
 	}
-	if e.Kind == qgjob.EventJobRequeued || e.Status != qgjob.Passed {
+	if e.Kind == qgjob.EventJobRequeued || e.Status != qgjob.Passed || e.Reason == qgjob.ReasonReused {
 		l.note = because(e.Reason, e.Message)
 	}
 	return l, true

@@ -189,3 +189,17 @@ func TestScreen(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
+
+// TestReusedIsMarked: a pass that ran nothing says so, while one waits and in the end.
+func TestReusedIsMarked(t *testing.T) {
+	from, id := qgjob.JobID(3), qgjob.JobID(9)
+	if got := noteOf(qgjob.Job{JobID: id, Status: qgjob.Passed, Reason: qgjob.ReasonReused, ReusedFrom: &from}); got != "taken over from job_3" {
+		t.Errorf("in the table: %q", got)
+	}
+	p := newProgress(7, 0)
+	p.load([]qgjob.Job{{JobID: id, RunID: 7, Status: qgjob.Queued}})
+	l, ok := p.apply(qgjob.Event{Kind: qgjob.EventJobFinished, RunID: 7, JobID: &id, Status: qgjob.Passed, Reason: qgjob.ReasonReused, Message: "taken over from job_3"})
+	if !ok || !strings.Contains(l.note, "taken over from job_3") {
+		t.Errorf("on the way: %+v", l)
+	}
+}

@@ -86,6 +86,8 @@ func noteOf(j qgjob.Job) string {
 	switch {
 	case j.Flaky:
 		return fmt.Sprintf("flaky: passed on attempt %d", j.Attempts)
+	case j.ReusedFrom != nil:
+		return fmt.Sprintf("taken over from %v", *j.ReusedFrom)
 	case j.Status == qgjob.Passed:
 		return ""
 	}

@@ -119,7 +119,7 @@ func (s *summaryWriter) table(wanted func(word string) bool, before string, upTo
 
 func (s *summaryWriter) row(word string, j *JobReport) string {
 	why := ""
-	if word != "passed" {
+	if word != "passed" || j.Job.ReusedFrom != nil {
 		why = clip(Clean(j.headline()), noteOverlong)
 	}
 	return fmt.Sprintf("| %s %s | %s | %s | %s | %d | %s | %s | %s |\n", icons[word], word, escapeMarkdown(j.Job.TestPath),
@@ -219,7 +219,11 @@ func (l links) ofJob(j *JobReport) string {
 	if l == "" {
 		return j.Job.JobID.String()
 	}
-	job := "/v1/jobs/" + j.Job.JobID.String()
+	ran := j.Job.JobID
+	if j.Job.ReusedFrom != nil {
+		ran = *j.Job.ReusedFrom // it has no log of its own
+	}
+	job := "/v1/jobs/" + ran.String()
 	parts := []string{l.link("log", job+"/log")}
 	if a := j.deciding(); a != nil && len(a.Artifacts) > 0 {
 		for _, kind := range []struct{ label, content, ending string }{{"picture", "image/", ""}, {"trace", "", "trace.zip"}} {

@@ -64,6 +64,15 @@ func TestWriteSummaryLinksAndNotes(t *testing.T) {
 }
 
 // TestWriteSummaryOfWhatGoesOn: a run whose wait ran out is not shown as passed.
+// TestWriteSummaryMarksWhatWasTakenOver: a pass that ran nothing says so, and
+// leads to the log of the job that ran.
+func TestWriteSummaryMarksWhatWasTakenOver(t *testing.T) {
+	from := qgjob.JobID(3)
+	jobs := []JobReport{{Job: qgjob.Job{JobID: 9, TestPath: "a", Status: qgjob.Passed, Reason: qgjob.ReasonReused, Message: "taken over from job_3", ReusedFrom: &from}}}
+	got := summaryWith(t, qgjob.Run{RunID: 7}, jobs, SummaryOptions{Server: "https://ci.example"})
+	wantInOrder(t, got, "| ✅ passed | a |", "taken over from job&#95;3", "/v1/jobs/job_3/log)")
+}
+
 func TestWriteSummaryOfWhatGoesOn(t *testing.T) {
 	run, jobs := sampleRun()
 	jobs = append([]JobReport{}, jobs[4:6]...)

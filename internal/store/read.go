@@ -298,6 +298,11 @@ func (s *Store) Attempt(ctx context.Context, id qgjob.JobID, number int) (a qgjo
 	err = s.read.QueryRowContext(ctx, either(`SELECT lease_id, job_id, number, agent_id, outcome, ended_at, log_kept FROM @attempts
 		WHERE org_id = $1 AND job_id = $2 AND (CAST($3 AS BIGINT) = 0 OR number = $4)`)+` ORDER BY number DESC LIMIT 1`, string(job.OrgID), int64(id), number, number).
 		Scan(&a.LeaseID, &a.JobID, &a.Number, &a.AgentID, &a.Outcome, &ended, &a.LogBytes)
+	if isNoRows(err) && job.ReusedFrom != nil {
+		e := qgjob.NotFound("job %s ran nothing: its result was taken over from %s", id, *job.ReusedFrom)
+		e.Hint = "ask for " + job.ReusedFrom.String()
+		return a, e
+	}
 	if isNoRows(err) && number == 0 {
 		return a, qgjob.NotFound("job %s has no attempt yet", id)
 	}

@@ -152,6 +152,8 @@ func reuses(w *world) {
 	w.state(got.JobIDs[0], qgjob.Passed, qgjob.ReasonReused)
 	w.equal("taken from", *w.job(got.JobIDs[0]).ReusedFrom, first.JobIDs[0])
 	w.equal("attempts", len(w.attempts(got.JobIDs[0])), 0)
+	_, err := w.s.Attempt(w.ctx, got.JobIDs[0], 0)
+	w.equal("its log says whose to read", err != nil && strings.Contains(err.Error(), "taken over from "+first.JobIDs[0].String()), true)
 	run := w.runOf(got.RunID)
 	w.equal("conclusion", run.Conclusion, qgjob.Conclusion("passed"))
 	w.equal("ended", run.FinishedAt != nil, true)
