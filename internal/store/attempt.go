@@ -131,6 +131,7 @@ func (s *Store) Complete(ctx context.Context, id qgjob.LeaseID, req qgjob.Comple
 			if err := t.countInstall(j, &req); err != nil {
 				return err
 			}
+			t.noteUpload(j, req.Install)
 			if err := t.learn(j, &req); err != nil {
 				return err
 			}

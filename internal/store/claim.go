@@ -182,6 +182,7 @@ func (t *tx) offer(a *agentRow, j *jobRow, claim string, install float64) (*qgjo
 	}
 	t.gathered.offered = append(t.gathered.offered, []any{string(j.LeaseID), string(j.org), int64(j.id), j.LeaseNo, string(a.id), a.incarnation, t.nowMS})
 	now := schedule.Seconds(t.now)
+	t.promiseUpload(a, j, install)
 	t.m.lease(j, now, install)
 	t.touch(a.id)
 	o := t.m.state.Org(j.org)

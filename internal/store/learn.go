@@ -254,6 +254,9 @@ func (t *tx) followInstalls(org qgjob.OrgID) error {
 			g.Install = expected
 			t.m.state.SetGroup(g)
 		}
+		if err := t.knowUpload(installKey{g.Build, g.Target}); err != nil {
+			return err
+		}
 	}
 	return nil
 }

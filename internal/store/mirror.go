@@ -17,9 +17,11 @@ type mirror struct {
 	agents map[qgjob.AgentID]*agentRow
 	held   map[qgjob.AgentID]map[qgjob.LeaseID]holding
 	learnt learnt
-	fronts map[qgjob.GroupID]*front
-	builds map[qgjob.Sum]qgjob.App // what never changes of builds
-	flush  int64                   // the last one that it has seen, where several servers write
+	// uploading are builds that a job in hand uploads to a device cloud, by the job's lease.
+	uploading map[schedule.Build]qgjob.LeaseID
+	fronts    map[qgjob.GroupID]*front
+	builds    map[qgjob.Sum]qgjob.App // what never changes of builds
+	flush     int64                   // the last one that it has seen, where several servers write
 }
 
 // holding is what the writer remembers of a lease.
@@ -44,7 +46,7 @@ func loadMirror(t *tx) (*mirror, error) {
 		groups: map[groupKey]qgjob.GroupID{},
 		agents: map[qgjob.AgentID]*agentRow{},
 		held:   map[qgjob.AgentID]map[qgjob.LeaseID]holding{},
-		learnt: newLearnt(),
+		learnt: newLearnt(), uploading: map[schedule.Build]qgjob.LeaseID{},
 		fronts: map[qgjob.GroupID]*front{},
 		builds: map[qgjob.Sum]qgjob.App{},
 		flush:  t.seen,
@@ -140,7 +142,7 @@ func (t *tx) adopt(g schedule.Group, k groupKey) (err error) {
 	delete(t.m.fronts, g.ID)
 	t.m.groups[k] = g.ID
 	t.m.state.SetGroup(g)
-	return nil
+	return t.knowUpload(installKey{g.Build, g.Target})
 }
 
 // lease notes that an agent holds a job: it is busy until the job is expected
@@ -167,6 +169,7 @@ func (m *mirror) unlease(agent qgjob.AgentID, id qgjob.LeaseID) {
 		return
 	}
 	delete(m.held[agent], id)
+	m.breakPromise(id)
 	if a, ok := m.state.Agent(agent); ok && len(m.held[agent]) == 0 {
 		a.Serving, a.FreeAt = 0, 0
 		m.state.SetAgent(a)

@@ -69,6 +69,7 @@ func (t *tx) forgetGroup(g EmptyGroup) (bool, error) {
 	if have, ok := t.m.state.Group(g.ID); ok {
 		delete(t.m.groups, groupKey{have.Build.Org, have.Build.Version, have.Build.SHA, have.Target, labelsJSON(have.Requires)})
 		t.m.state.RemoveGroup(g.ID)
+		t.m.dropUpload(have)
 		delete(t.m.fronts, g.ID)
 	}
 	return true, nil

@@ -2,7 +2,6 @@ package browserstacktest
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -23,9 +22,9 @@ func (s *Server) begin(w http.ResponseWriter, r *http.Request) {
 	}
 	caps := m.Capabilities.AlwaysMatch
 	url, _ := caps["appium:app"].(string)
-	one, limit, err := s.enqueue(url)
-	if err != nil {
-		refuseSession(w, err.Error())
+	one, limit, why := s.enqueue(url)
+	if why != "" {
+		refuseSession(w, why)
 		return
 	}
 	timer := time.NewTimer(limit)
@@ -44,22 +43,23 @@ func (s *Server) begin(w http.ResponseWriter, r *http.Request) {
 	answer(w, http.StatusOK, map[string]any{"value": map[string]any{"sessionId": one.id, "capabilities": caps}})
 }
 
-// enqueue takes a session in, which runs at once when the plan has room.
-func (s *Server) enqueue(url string) (*session, time.Duration, error) {
+// enqueue takes a session in, which runs at once when the plan has room, or says
+// why not.
+func (s *Server) enqueue(url string) (one *session, limit time.Duration, why string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !slices.ContainsFunc(s.apps, func(a app) bool { return a.URL == url }) {
-		return nil, 0, errors.New(NoApp)
+		return nil, 0, NoApp
 	}
 	if s.running() >= s.parallel && len(s.queue) >= max(5, s.parallel) {
-		return nil, 0, errors.New(QueueFull)
+		return nil, 0, QueueFull
 	}
 	s.next++
-	one := &session{id: fmt.Sprintf("%040x", s.next), app: url, status: "running", ready: make(chan struct{})}
+	one = &session{id: fmt.Sprintf("%040x", s.next), app: url, status: "running", ready: make(chan struct{})}
 	s.queue = append(s.queue, one)
 	s.serve()
 	s.busiest = max(s.busiest, s.running()+len(s.queue))
-	return one, s.wait, nil
+	return one, s.wait, ""
 }
 
 // serve lets those run for which there is room. The lock is held.
