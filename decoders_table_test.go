@@ -41,6 +41,7 @@ var decoders = map[string]string{
 	"internal/agent/device readRecord":     "FuzzRecord",
 	"internal/agent/doctor readJSON":       "FuzzReadPins",
 	"internal/agent/doctor readPins":       "FuzzReadPins",
+	"internal/agent/doctor word":           "FuzzReadPins",
 	"internal/agent/device unpack":         "internal/bundle FuzzUnpack",
 	"internal/agent/proc parseStatus":      "FuzzParseStatus",
 	"internal/agent/proc readSpec":         "FuzzReadSpec",
