@@ -14,6 +14,7 @@ import (
 
 const (
 	flushWithin  = 30 * time.Second // for one transaction on a database elsewhere
+	thinkWithin  = 5 * time.Second  // between two round trips of a transaction, while others wait for its lock
 	settleWithin = 10 * time.Second // to learn what became of a commit
 )
 

@@ -80,6 +80,7 @@ type cutter struct {
 	mode atomic.Int32 // 0: pass everything
 
 	closed atomic.Bool // to new connections
+	silent atomic.Bool // nothing arrives any more on either side, and neither hears of it
 	crash  func()      // of cutCrash
 }
 
@@ -129,10 +130,15 @@ func (c *cutter) carry(client net.Conn, server string) {
 		buf := make([]byte, 32<<10)
 		for {
 			n, err := up.Read(buf)
+			for tick := time.NewTicker(10 * time.Millisecond); err != nil && c.silent.Load(); <-tick.C {
+			}
 			if err != nil || mute.Load() {
 				_ = client.Close()
 				_ = up.Close()
 				return
+			}
+			if c.silent.Load() {
+				continue
 			}
 			if _, err := client.Write(buf[:n]); err != nil {
 				return
@@ -144,6 +150,9 @@ func (c *cutter) carry(client net.Conn, server string) {
 		n, err := client.Read(buf)
 		if err != nil {
 			break
+		}
+		if c.silent.Load() {
+			continue
 		}
 		if bytes.Contains(buf[:n], []byte("COMMIT\x00")) {
 			switch c.mode.Swap(0) {

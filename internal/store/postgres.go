@@ -66,9 +66,20 @@ func parsePostgres(url string) (*pgx.ConnConfig, error) {
 	if c.RuntimeParams["application_name"] == "" {
 		c.RuntimeParams["application_name"] = "qgjob"
 	}
-	// A replica that hangs in a flush would hold everybody up.
 	c.RuntimeParams["idle_in_transaction_session_timeout"] = strconv.FormatInt(flushWithin.Milliseconds(), 10)
+	// A machine that vanishes says nothing, and PostgreSQL would ask after two
+	// hours: its locks are free, and its connections, after eleven seconds.
+	c.RuntimeParams["tcp_keepalives_idle"] = "5"
+	c.RuntimeParams["tcp_keepalives_interval"] = "2"
+	c.RuntimeParams["tcp_keepalives_count"] = "3"
 	return c, nil
+}
+
+// fleeting makes PostgreSQL undo what the writer of a server that hangs, or
+// has vanished, began: every other server waits for that flush.
+func fleeting(c *pgx.ConnConfig) {
+	c.RuntimeParams["idle_in_transaction_session_timeout"] = strconv.FormatInt(thinkWithin.Milliseconds(), 10)
+	c.RuntimeParams["tcp_user_timeout"] = strconv.FormatInt((2 * thinkWithin).Milliseconds(), 10)
 }
 
 func (s *Store) openPostgres(ctx context.Context, url string) error {
@@ -96,6 +107,7 @@ func (s *Store) openPostgres(ctx context.Context, url string) error {
 		s.pulse = startPulse(c, s.hear, s.opts.Log)
 	}
 	writing := c.Copy()
+	fleeting(writing)
 	wait := flushWithin / 2
 	if s.opts.HA {
 		wait = standbyWithin
