@@ -12,7 +12,8 @@ import (
 // testJob is the argument that makes this test binary a job of an exec agent.
 // Its test path says what it does: tests/pass-MS-N passes after MS
 // milliseconds, tests/fail-… fails, tests/broken-… leaves with 75, tests/flaky-…
-// passes the second time, tests/spec-… reports a failure on line 12 of itself.
+// passes the second time, tests/gate-… passes when the file args[1] is there,
+// tests/spec-… reports a failure on line 12 of itself.
 // It keeps a journal of what really ran.
 const testJob = "__testjob"
 
@@ -25,6 +26,13 @@ func runTestJob(args []string) int {
 	if len(words) > 1 {
 		n, _ := strconv.Atoi(words[1])
 		time.Sleep(time.Duration(n) * time.Millisecond) //budget:allow a job that takes time is what is tested
+	}
+	for words[0] == "gate" {
+		if _, err := os.Stat(args[1]); err == nil {
+			fmt.Println("the gate is open")
+			words[0] = "pass"
+		}
+		time.Sleep(20 * time.Millisecond) //budget:allow it waits for a file of the test's
 	}
 	note(args[0], "end", path)
 	switch words[0] {
