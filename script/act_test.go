@@ -13,7 +13,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -452,7 +451,7 @@ func TestActCancelledSlow(t *testing.T) {
 	r := f.begin(action("test: tests/pass-60000-1"))
 	f.awaitRunning()
 	step := f.stepProcess()
-	if err := syscall.Kill(step, syscall.SIGINT); err != nil {
+	if err := signal(step, os.Interrupt); err != nil {
 		t.Fatal(err)
 	}
 	r.end()
@@ -535,6 +534,15 @@ func (f *ciFarm) stepProcess() int {
 		f.t.Fatal("no step of the action runs")
 	}
 	return pid
+}
+
+// signal tells a process of others something.
+func signal(pid int, what os.Signal) error {
+	p, err := os.FindProcess(pid)
+	if err != nil {
+		return err
+	}
+	return p.Signal(what)
 }
 
 // processOf finds a process by its command line, words ended by blanks, and a variable of its environment; 0 is none.

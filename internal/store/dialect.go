@@ -149,7 +149,15 @@ func unavailable(err error) error {
 	return &qgjob.Error{Kind: qgjob.KindInternal, Message: "the database failed", Hint: "see the server's log", Err: err}
 }
 
+// hintGoesOn is what a running server may promise.
+const hintGoesOn = "the server goes on as soon as it answers; nothing accepted was lost"
+
 // opening says which database could not be opened.
 func opening(name string, err error) error {
-	return unavailable(fmt.Errorf("open database %s: %w", name, err))
+	err = unavailable(fmt.Errorf("open database %s: %w", name, err))
+	var said *qgjob.Error
+	if errors.As(err, &said) && strings.HasSuffix(said.Hint, hintGoesOn) { // a server that runs does; this one ends
+		said.Hint = strings.TrimSuffix(said.Hint, hintGoesOn) + "start it again when it answers"
+	}
+	return err
 }

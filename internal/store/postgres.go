@@ -280,7 +280,7 @@ func explainPostgres(err error) (kind qgjob.Kind, message, hint string) {
 	}
 	if !errors.As(err, &said) {
 		if unreachable(err) {
-			return qgjob.KindUnavailable, databaseAway, "is PostgreSQL running, and is --database right? The server goes on as soon as it answers; nothing accepted was lost"
+			return qgjob.KindUnavailable, databaseAway, "is PostgreSQL running, and is --database right? " + hintGoesOn
 		}
 		return "", "", ""
 	}
