@@ -464,6 +464,9 @@ func TestActCancelledSlow(t *testing.T) {
 // the step goes away with that, which qgjob takes for an interrupt. On a busy machine act's SIGKILL may reach qgjob first: then nobody is left to
 // cancel anything, and it is tried again.
 func TestActKilledSlow(t *testing.T) {
+	if os.Getenv("QGJOB_SLOW") == "" {
+		t.Skip("runs whole workflows: set QGJOB_SLOW=1")
+	}
 	for try := range 3 {
 		cancelled := false
 		t.Run(fmt.Sprint(try+1), func(t *testing.T) { cancelled = killAct(t) })

@@ -42,11 +42,7 @@ func TestPostgresAFullDisk(t *testing.T) {
 			if err := disk.Free(); err != nil {
 				t.Fatal(err)
 			}
-			if !c.Running() { // as whatever supervises it does
-				if err := c.Recover(); err != nil {
-					t.Fatal(err)
-				}
-			}
+			f.cluster = c
 			f.goesOn(running)
 		})
 	}
@@ -58,7 +54,8 @@ type filling struct {
 	s        *Store
 	mu       sync.Mutex
 	accepted map[string]qgjob.SubmitResponse
-	vain     []string // keys that were refused
+	vain     []string        // keys that were refused
+	cluster  *pgtest.Cluster // to be started again whenever it has ended itself; nil: it does not
 }
 
 func big() qgjob.SubmitRequest {
@@ -150,7 +147,14 @@ func (f *filling) check() {
 func (f *filling) goesOn(running qgjob.LeaseID) {
 	ctx := context.Background()
 	began := time.Now()
-	insist(f.t, func() (struct{}, error) { return struct{}{}, f.s.Ping(ctx) })
+	insist(f.t, func() (struct{}, error) {
+		if f.cluster != nil && !f.cluster.Running() { // as whatever supervises it does; it may take a while to give itself up
+			if err := f.cluster.Recover(); err != nil {
+				f.t.Fatal(err)
+			}
+		}
+		return struct{}{}, f.s.Ping(ctx)
+	})
 	f.t.Logf("ready %s after there was room", time.Since(began).Round(time.Millisecond))
 	for key, was := range f.accepted {
 		again, _ := insist(f.t, func() (qgjob.SubmitResponse, error) { return f.s.Submit(ctx, key, big()) })
