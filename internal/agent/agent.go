@@ -23,6 +23,7 @@ import (
 	"github.com/qualgent/qgjob/internal/agent/adb"
 	"github.com/qualgent/qgjob/internal/agent/browserstack"
 	"github.com/qualgent/qgjob/internal/agent/device"
+	"github.com/qualgent/qgjob/internal/agent/ios"
 	"github.com/qualgent/qgjob/internal/agent/proc"
 	"github.com/qualgent/qgjob/internal/agent/runner"
 	"github.com/qualgent/qgjob/internal/client"
@@ -39,7 +40,7 @@ type Config struct {
 	Name             string            // the agent's id with one slot; NAME-1, NAME-2, … with more
 	Slots            int               // agents served, each one job at a time; 0 is 1, of DeviceBrowserStack what the plan allows
 	Target           qgjob.Target      // what the slots are
-	Device           string            // what they run on: DeviceOwn, DeviceADB or DeviceBrowserStack; empty: DeviceOwn
+	Device           string            // what they run on: one of the constants below; empty: DeviceOwn
 	ADB              *adb.Client       // the server of DeviceADB; nil: the one that the environment names
 	ADBProgram       string            // starts that server when it is away; empty: adb
 	Serials          []string          // of DeviceADB: only these devices, whatever they are; empty: all of the target
@@ -67,6 +68,8 @@ type Config struct {
 	Drain            <-chan struct{}   // closed: claim no more, finish what runs, then Run returns
 	Cancel           <-chan struct{}   // closed: stop what runs and give it back, then Run returns
 
+	Xcrun ios.Run // of DeviceSimctl and DeviceDevicectl; nil: the xcrun of this machine
+
 	Cloud    *browserstack.Client // the account of DeviceBrowserStack; nil: the one that the environment names
 	CloudHub string               // where AppWright starts that account's sessions, http://host:port; empty: BrowserStack's own
 
@@ -86,6 +89,9 @@ const (
 	DeviceADB = "adb" // the Android devices of an adb server, one agent each
 
 	DeviceBrowserStack = "browserstack" // sessions of BrowserStack's App Automate, one agent each
+
+	DeviceSimctl    = "simctl"    // the iOS simulators of a Mac, one agent each
+	DeviceDevicectl = "devicectl" // the iPhones and iPads at a Mac, one agent each
 )
 
 // Check refuses a configuration with a *qgjob.Error of KindInvalid whose Field
@@ -127,9 +133,12 @@ func (c Config) Check() error {
 }
 
 func (c Config) checkDevice() error {
+	if c.ios() {
+		return c.checkIOS()
+	}
 	switch {
 	case c.Device != "" && c.Device != DeviceOwn && c.Device != DeviceADB && c.Device != DeviceBrowserStack:
-		return qgjob.Invalid("device", fmt.Sprintf("device %q is unknown; allowed: adb, browserstack, own", c.Device))
+		return qgjob.Invalid("device", fmt.Sprintf("device %q is unknown; allowed: adb, simctl, devicectl, browserstack, own", c.Device))
 	case c.Device == DeviceBrowserStack && c.Target != qgjob.TargetBrowserStack:
 		return qgjob.Invalid("target", fmt.Sprintf("the sessions of BrowserStack are of target browserstack, not %s", c.Target))
 	case c.Device == DeviceADB && c.Target != qgjob.TargetEmulator && c.Target != qgjob.TargetDevice:
@@ -194,8 +203,9 @@ type host struct {
 	Config
 	reigns    *reigns
 	runner    runner.Runner
-	appwright *appwright // with that runner
-	cloud     *cloud     // of DeviceBrowserStack; nil for others
+	appwright *appwright   // with that runner
+	cloud     *cloud       // of DeviceBrowserStack; nil for others
+	apple     []ios.Listed // the devices of simctl or devicectl that were there at the start
 	cache     *cache
 	env       []string // of tests
 	warn      func(string)
@@ -225,19 +235,31 @@ func Run(ctx context.Context, c Config) error {
 	if h.Device == DeviceADB {
 		return h.serveFleet()
 	}
+	if h.ios() {
+		return h.serveIOS()
+	}
 	if h.cloud != nil && h.Slots == 0 {
 		if h.Slots, err = h.planSlots(); err != nil {
 			return err
 		}
 	}
+	return h.serveSlots(make([]string, max(1, h.Slots)))
+}
+
+// serveSlots serves an agent for each serial, "" where the slot has none.
+func (h *host) serveSlots(serials []string) error {
 	var slots []*slot
 	defer func() {
 		for _, s := range slots {
 			s.close()
 		}
 	}()
-	for i := range max(1, h.Slots) {
-		s, err := h.openSlot(h.id(i), "")
+	for i, serial := range serials {
+		id := h.id(i)
+		if serial != "" {
+			id = h.idOf(serial)
+		}
+		s, err := h.openSlot(id, serial)
 		if err != nil {
 			return err
 		}
@@ -299,6 +321,11 @@ func newHost(c Config) (*host, error) {
 			return nil, qgjob.Invalid("device", err.Error())
 		}
 	}
+	if c.ios() && c.Xcrun == nil {
+		if h.Xcrun, err = ios.Xcrun(); err != nil {
+			return nil, qgjob.Invalid("device", err.Error())
+		}
+	}
 	if c.Device == DeviceBrowserStack {
 		if h.cloud, err = newCloud(c); err != nil {
 			return nil, err
@@ -322,6 +349,8 @@ func newHost(c Config) (*host, error) {
 // server when it has a serial.
 func (h *host) openDevice(dir, serial string) (device.Device, error) {
 	switch {
+	case h.ios():
+		return h.openIOS(dir, serial)
 	case serial != "":
 		ctx, cancel := context.WithTimeout(h.claims, openTime)
 		defer cancel()

@@ -96,7 +96,7 @@ func (h *host) exchange(ctx context.Context, r *ring, k *key) (string, error) {
 	if err := r.save(); err != nil {
 		return "", err
 	}
-	got, err := h.askToJoin(ctx, qgjob.JoinRequest{AgentID: qgjob.AgentID(h.Name), SHA256: qgjob.TokenSum(k.Next), Devices: h.Device == DeviceADB})
+	got, err := h.askToJoin(ctx, qgjob.JoinRequest{AgentID: qgjob.AgentID(h.Name), SHA256: qgjob.TokenSum(k.Next), Devices: h.Device == DeviceADB || h.ios()})
 	switch {
 	case err == nil:
 		h.Log.Info("joined", "agent", h.Name, "token", got.TokenID, "org", string(got.OrgID), "expires", got.ExpiresAt)

@@ -90,7 +90,7 @@ func (s *slot) openFolders(serial string) error {
 		return err
 	}
 	s.installed.Store(s.device.Installed())
-	if a, ok := s.device.(*device.Android); ok {
+	if a, ok := s.device.(interface{ Labels() map[string]string }); ok {
 		s.labels = a.Labels()
 		maps.Copy(s.labels, s.host.Labels)
 		s.trust = openTrust(filepath.Join(s.me.dir, "trust.json"), s.host.Quarantine)

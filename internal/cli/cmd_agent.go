@@ -47,8 +47,8 @@ func (o *agentOptions) add(cmd *cobra.Command) {
 	f.StringVar(&o.appium, "appium", "", "folder of the Appium to run (QGJOB_APPIUM); else the test project's, else the one in PATH")
 	f.StringVar(&o.appiumDriver, "appium-driver", "", "folder of Appium's driver (QGJOB_APPIUM_DRIVER); else uiautomator2, in the version that fits")
 	f.StringVar(&o.baseURL, "base-url", "", "BASE_URL of browser tests whose app version has no uploaded build")
-	f.StringVar(&o.device, "device", "", "adb (one agent for each Android device), browserstack (one for each session of the plan) or own; that of the target for the appwright runner, else own")
-	f.StringArrayVar(&o.serials, "serial", nil, "only this Android device; may be repeated")
+	f.StringVar(&o.device, "device", "", "adb (one agent for each Android device), simctl (each iOS simulator), devicectl (each iPhone), browserstack (one for each session of the plan) or own; that of the target for the appwright runner, else own")
+	f.StringArrayVar(&o.serials, "serial", nil, "only this device; may be repeated")
 	f.StringArrayVar(&o.avds, "avd", nil, "start the emulator of this AVD and stop it with the agent; may be repeated")
 	f.StringVar(&o.appPackage, "app-package", "", "take only builds of this application id")
 	f.IntVar(&o.freeMB, "min-free-mb", int(device.DefaultDemands.FreeBytes>>20), "storage that an Android device must have free")
@@ -61,7 +61,7 @@ func (o *agentOptions) add(cmd *cobra.Command) {
 	must(cmd.RegisterFlagCompletionFunc("target", completeTargets))
 	must(cmd.RegisterFlagCompletionFunc("runner", cobra.FixedCompletions([]string{"appwright", "playwright", "exec"}, cobra.ShellCompDirectiveNoFileComp)))
 	must(cmd.RegisterFlagCompletionFunc("appwright-mode", cobra.FixedCompletions([]string{"auto", "hook", "stock"}, cobra.ShellCompDirectiveNoFileComp)))
-	must(cmd.RegisterFlagCompletionFunc("device", cobra.FixedCompletions([]string{agent.DeviceADB, agent.DeviceBrowserStack, agent.DeviceOwn}, cobra.ShellCompDirectiveNoFileComp)))
+	must(cmd.RegisterFlagCompletionFunc("device", cobra.FixedCompletions([]string{agent.DeviceADB, agent.DeviceSimctl, agent.DeviceDevicectl, agent.DeviceBrowserStack, agent.DeviceOwn}, cobra.ShellCompDirectiveNoFileComp)))
 }
 
 // takeArgs takes the program of the exec runner from behind the dashes.

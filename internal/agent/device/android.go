@@ -46,6 +46,7 @@ type onPhone struct {
 	VersionCode    int64  `json:"version_code"`
 	LastUpdateTime string `json:"last_update_time"`
 	Path           string `json:"path"`
+	Version        string `json:"version,omitempty"` // of an iOS app, which has no versionCode
 }
 
 // Android is a phone or an emulator behind an adb server.
