@@ -41,7 +41,7 @@ func TestActProjectSlow(t *testing.T) {
 	}
 	t.Cleanup(func() { // GitHub ends what a job leaves running; act does not
 		if pid := processOf("bin/qgjob up --listen="+address+" ", "PWD_OF_TEST="+stand); pid != 0 {
-			_ = signal(pid, os.Kill)
+			_ = tell(pid, os.Kill)
 		}
 	})
 	r := f.play(strings.ReplaceAll(string(text), "127.0.0.1:8000", address), f.tree(), args...).end()

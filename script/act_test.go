@@ -9,10 +9,12 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -451,7 +453,7 @@ func TestActCancelledSlow(t *testing.T) {
 	r := f.begin(action("test: tests/pass-60000-1"))
 	f.awaitRunning()
 	step := f.stepProcess()
-	if err := signal(step, os.Interrupt); err != nil {
+	if err := tell(step, os.Interrupt); err != nil {
 		t.Fatal(err)
 	}
 	r.end()
@@ -479,6 +481,10 @@ func TestActKilledSlow(t *testing.T) {
 
 // killAct reports whether the run of a step that act killed was cancelled.
 func killAct(t *testing.T) bool {
+	// Where these tests run under nohup a hang-up is ignored, and children inherit that; not so what is handled.
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
 	f := newCIFarm(t)
 	r := f.begin("      - id: q\n        shell: bash\n        run: |\n          \"$PROGRAM\" submit --org-id=shop --app-version-id=v1 --test=tests/pass-60000-1 --wait\n          echo done\n")
 	f.awaitRunning()
@@ -539,8 +545,8 @@ func (f *ciFarm) stepProcess() int {
 	return pid
 }
 
-// signal tells a process of others something.
-func signal(pid int, what os.Signal) error {
+// tell sends a process of others a signal.
+func tell(pid int, what os.Signal) error {
 	p, err := os.FindProcess(pid)
 	if err != nil {
 		return err
