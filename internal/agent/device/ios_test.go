@@ -195,3 +195,15 @@ func TestIOSSpoiltCopy(t *testing.T) {
 	}
 	ensure(t, d, b, qgjob.InstallDone)
 }
+
+// TestSimulatorThatCannotSay: a simulator that does not answer whether the app
+// is there may well have it, with the data of the test before.
+func TestSimulatorThatCannotSay(t *testing.T) {
+	m, ctx := newMac(t), t.Context()
+	d := openIOS(t, m, true, t.TempDir())
+	ensure(t, d, iosBuild(t, "1", true), qgjob.InstallDone)
+	m.Refuse = map[string]string{"get_app_container": "Unable to lookup in current state: Shutdown"}
+	if err := d.Reset(ctx, qgjob.ResetClear); err == nil || !strings.Contains(err.Error(), "current state") {
+		t.Errorf("a reset that removed nothing: %v", err)
+	}
+}
