@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/url"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/minio/minio-go/v7"
@@ -34,8 +33,7 @@ type Bucket struct {
 	prefix string // empty, or with a slash at its end
 	limits Limits
 
-	mu   sync.Mutex
-	busy map[qgjob.Sum]bool // sums whose pieces this process is putting together
+	busy // sums whose pieces this process is putting together
 }
 
 // IsBucket reports whether a place for blobs is named by a URL of S3.
@@ -64,7 +62,7 @@ func OpenBucket(ctx context.Context, place string, limits Limits) (*Bucket, erro
 	if err != nil {
 		return nil, badBucket(fmt.Sprintf("endpoint %q cannot be used", at.host))
 	}
-	b := &Bucket{s3: s3, bucket: at.bucket, prefix: at.prefix, limits: limits, busy: map[qgjob.Sum]bool{}}
+	b := &Bucket{s3: s3, bucket: at.bucket, prefix: at.prefix, limits: limits}
 	ctx, cancel := context.WithTimeout(ctx, bucketPatience)
 	defer cancel()
 	here, err := s3.BucketExists(ctx, at.bucket)

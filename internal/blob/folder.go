@@ -11,7 +11,6 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"sync"
 	"syscall"
 	"time"
 
@@ -46,8 +45,7 @@ type Folder struct {
 	root   *os.Root
 	limits Limits
 
-	mu   sync.Mutex
-	busy map[qgjob.Sum]bool // sums that an upload in this process holds
+	busy // sums that an upload in this process holds
 }
 
 // OpenFolder opens dir and makes it, with mode 0700, when it is missing.
@@ -66,7 +64,7 @@ func OpenFolder(dir string, limits Limits) (*Folder, error) {
 	if err := root.MkdirAll(partialDir, dirMode); err != nil {
 		return nil, errors.Join(mapDisk("make blob folder "+dir, err), root.Close())
 	}
-	return &Folder{root: root, limits: limits, busy: map[qgjob.Sum]bool{}}, nil
+	return &Folder{root: root, limits: limits}, nil
 }
 
 // Close lets go of the directory. Readers that Open gave out stay usable.
@@ -181,22 +179,6 @@ func (f *Folder) size(path string) (int64, bool, error) {
 		return 0, false, internal("blob "+path+" is not a regular file", "something else writes into the blob folder; remove it")
 	}
 	return info.Size(), true, nil
-}
-
-func (f *Folder) take(sum qgjob.Sum) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.busy[sum] {
-		return false
-	}
-	f.busy[sum] = true
-	return true
-}
-
-func (f *Folder) release(sum qgjob.Sum) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	delete(f.busy, sum)
 }
 
 // stillThere says whether path still names the open file. The owner of the

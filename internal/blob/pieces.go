@@ -297,19 +297,3 @@ func (r *rowReader) Read(p []byte) (int, error) {
 		}
 	}
 }
-
-func (b *Bucket) take(sum qgjob.Sum) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.busy[sum] {
-		return false
-	}
-	b.busy[sum] = true
-	return true
-}
-
-func (b *Bucket) release(sum qgjob.Sum) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	delete(b.busy, sum)
-}
