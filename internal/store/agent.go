@@ -90,15 +90,26 @@ func (t *tx) touch(id qgjob.AgentID) {
 	}
 }
 
-func (t *tx) writeAgent(a *agentRow) error {
-	return t.write("write agent "+string(a.id), `INSERT INTO agents (`+agentColumns+`, flush) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)
-		ON CONFLICT (agent_id) DO UPDATE SET target = excluded.target, incarnation = excluded.incarnation, online = excluded.online,
-		draining = excluded.draining, labels = excluded.labels, runner = excluded.runner, host = excluded.host, version = excluded.version,
-		pinned = excluded.pinned, pin_taken = excluded.pin_taken, has_build = excluded.has_build, build_org = excluded.build_org,
-		build_version = excluded.build_version, build_sha256 = excluded.build_sha256, installs = excluded.installs, avoided = excluded.avoided,
-		last_seen = excluded.last_seen, quarantine = excluded.quarantine, org_id = excluded.org_id, flush = excluded.flush`,
-		string(a.id), string(a.target), a.incarnation, flag(a.online), flag(a.draining), a.labels, a.runner, a.host, a.version, string(a.pinned), flag(a.pinTaken),
-		flag(a.hasBuild), string(a.build.Org), string(a.build.Version), string(a.build.SHA), a.installs, a.avoided, a.registered, a.lastSeen, a.quarantine, string(a.org), t.flush)
+// agentConflict brings an agent's row up to date; registered_at stays.
+const agentConflict = ` ON CONFLICT (agent_id) DO UPDATE SET target = excluded.target, incarnation = excluded.incarnation, online = excluded.online,
+	draining = excluded.draining, labels = excluded.labels, runner = excluded.runner, host = excluded.host, version = excluded.version,
+	pinned = excluded.pinned, pin_taken = excluded.pin_taken, has_build = excluded.has_build, build_org = excluded.build_org,
+	build_version = excluded.build_version, build_sha256 = excluded.build_sha256, installs = excluded.installs, avoided = excluded.avoided,
+	last_seen = excluded.last_seen, quarantine = excluded.quarantine, org_id = excluded.org_id, flush = excluded.flush`
+
+// writeAgents writes the agents that changed.
+func (t *tx) writeAgents() error {
+	rows := make([][]any, 0, len(t.dirty.agents))
+	for id := range t.dirty.agents {
+		rows = append(rows, append(t.m.agents[id].row(), t.flush))
+	}
+	return t.insertOr("agents", agentColumns+", flush", agentConflict, rows)
+}
+
+// row are the values of agentColumns.
+func (a *agentRow) row() []any {
+	return []any{string(a.id), string(a.target), a.incarnation, flag(a.online), flag(a.draining), a.labels, a.runner, a.host, a.version, string(a.pinned), flag(a.pinTaken),
+		flag(a.hasBuild), string(a.build.Org), string(a.build.Version), string(a.build.SHA), a.installs, a.avoided, a.registered, a.lastSeen, a.quarantine, string(a.org)}
 }
 
 // agent finds an agent and checks that the caller is its newest incarnation.

@@ -115,17 +115,8 @@ func (t *tx) gather() error {
 func (t *tx) updateRows(table, key, columns string, rows [][]any) error {
 	for len(rows) > 0 {
 		n := bulkSize(len(rows))
-		args := make([]any, 0, n*len(rows[0]))
-		for _, r := range rows[:n] {
-			args = append(args, r...)
-		}
-		name := fmt.Sprint("update ", table, n)
-		text, ok := t.w.texts[name]
-		if !ok {
-			text = updateText(t.w.dialect, table, key, columns, n)
-			t.w.texts[name] = text
-		}
-		if err := t.queue(statement{query: text, args: args, want: int64(n), what: "update rows of " + table}); err != nil {
+		text := t.w.text(statementKey{table, columns, n}, func() string { return updateText(t.w.dialect, table, key, columns, n) })
+		if err := t.queue(statement{query: text, args: oneAfterTheOther(rows[:n]), want: int64(n), what: "update rows of " + table}); err != nil {
 			return err
 		}
 		rows = rows[n:]

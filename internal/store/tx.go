@@ -207,10 +207,8 @@ func (t *tx) finish() error {
 	if err := t.writeRuns(); err != nil {
 		return err
 	}
-	for id := range t.dirty.agents {
-		if err := t.writeAgent(t.m.agents[id]); err != nil {
-			return err
-		}
+	if err := t.writeAgents(); err != nil {
+		return err
 	}
 	for id := range t.dirty.orgs {
 		o := t.m.state.Org(id)
@@ -268,18 +266,46 @@ func (t *tx) writeEvents() error {
 // insert writes rows in statements of at most bulkRows, so that the cost of a
 // statement is shared.
 func (t *tx) insert(table, columns string, rows [][]any) error {
+	return t.insertOr(table, columns, "", rows)
+}
+
+// insertOr is insert with what else is to be done with rows that are there
+// already: the end of the statement's text.
+func (t *tx) insertOr(table, columns, conflict string, rows [][]any) error {
 	for len(rows) > 0 {
-		n := bulkSize(len(rows))
-		args := make([]any, 0, n*len(rows[0]))
-		for _, r := range rows[:n] {
-			args = append(args, r...)
-		}
-		if err := t.write("insert into "+table, t.w.dialect.bulkInsert(table, columns, n, len(rows[0])), args...); err != nil {
+		n, width := bulkSize(len(rows)), len(rows[0])
+		text := t.w.text(statementKey{table, columns, n}, func() string { return t.w.dialect.bulkInsert(table, columns, n, width) + conflict })
+		if err := t.write("insert into "+table, text, oneAfterTheOther(rows[:n])...); err != nil {
 			return err
 		}
 		rows = rows[n:]
 	}
 	return nil
+}
+
+func oneAfterTheOther(rows [][]any) []any {
+	args := make([]any, 0, len(rows)*len(rows[0]))
+	for _, r := range rows {
+		args = append(args, r...)
+	}
+	return args
+}
+
+// text gives the text of a statement of many rows, which is made once.
+func (w *writer) text(key statementKey, make func() string) string {
+	text, ok := w.texts[key]
+	if !ok {
+		text = make()
+		w.texts[key] = text
+	}
+	return text
+}
+
+// statementKey names a statement that is made once: columns that are named
+// with their types are of an update.
+type statementKey struct {
+	table, columns string
+	rows           int
 }
 
 // bulkRows is the most rows of one insert statement. Powers of two keep the

@@ -31,10 +31,10 @@ type writer struct {
 	sharing *sharing // nil when no other process writes
 	mark    string   // the writer's own name in the database
 	line    line
-	mirror  *mirror           // nil after a rollback, until it is read anew
-	load    schedule.Load     // of the mirror that a rollback threw away
-	texts   map[string]string // of statements that are made once
-	pulse   *pulse            // to other servers; nil when there are none
+	mirror  *mirror       // nil after a rollback, until it is read anew
+	load    schedule.Load // of the mirror that a rollback threw away
+	texts   map[statementKey]string
+	pulse   *pulse // to other servers; nil when there are none
 
 	patience time.Duration // for learning what became of a commit
 
@@ -67,7 +67,7 @@ const (
 )
 
 func newWriter(dial func(context.Context) (link, error), d dialect, opts Options) *writer {
-	return &writer{texts: map[string]string{}, opts: opts, patience: settleWithin, ops: make(chan *op, maxBatch), quit: make(chan struct{}), gone: make(chan struct{}),
+	return &writer{texts: map[statementKey]string{}, opts: opts, patience: settleWithin, ops: make(chan *op, maxBatch), quit: make(chan struct{}), gone: make(chan struct{}),
 		dialect: d, sharing: d.sharing(), mark: markOf + string(newLeaseID()), line: line{dial: dial}, succession: lease.NewSuccession(opts.LeaseTTL)}
 }
 
