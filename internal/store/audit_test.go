@@ -18,7 +18,7 @@ import (
 // mirror that is not the one a restart would read.
 func (s *Store) Audit(ctx context.Context) error {
 	return s.update(ctx, func(t *tx) error {
-		return errors.Join(t.auditGroups(), t.auditRows(), t.auditMirror(), t.auditFronts())
+		return errors.Join(t.auditGroups(), t.auditRows(), t.auditMirror(), t.auditFronts(), t.auditKept())
 	})
 }
 
@@ -149,6 +149,35 @@ func scheduledView(m *mirror, id qgjob.AgentID) string {
 		a.Installed.Version = "none"
 	}
 	return fmt.Sprintf("%+v", a)
+}
+
+// auditKept compares what the mirror keeps from flush to flush with the rows.
+func (t *tx) auditKept() error {
+	for id, j := range t.m.kept.leases {
+		if t.m.kept.lease[j.id] != id || j.LeaseID != id || !j.State.Leased() {
+			return fmt.Errorf("kept: lease %s of %s, which is %s under %s", id, j.id, j.State, j.LeaseID)
+		}
+		var row *jobRow
+		if _, err := t.one(`SELECT `+jobColumns+` FROM jobs WHERE id = $1`, []any{int64(j.id)}, func(r scanner) (err error) {
+			row, err = scanJob(r)
+			return err
+		}); err != nil {
+			return err
+		}
+		if row == nil || fmt.Sprint((&savedJob{row, row.Job}).row()) != fmt.Sprint((&savedJob{j, j.Job}).row()) {
+			return fmt.Errorf("kept: %+v is %+v", j, row)
+		}
+	}
+	for id, c := range t.m.kept.tallies {
+		row := runCount{}
+		if _, err := t.queryRow(`SELECT total, passed, failed, errored, cancelled, flaky, fail_fast, stop FROM runs WHERE id = $1`, []any{int64(id)}, row.tally()...); err != nil {
+			return err
+		}
+		if row != *c {
+			return fmt.Errorf("kept: the tally of %s is %+v; its row says %+v", id, *c, row)
+		}
+	}
+	return nil
 }
 
 // auditFronts compares what the mirror remembers of the queues with the queues.

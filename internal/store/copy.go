@@ -34,7 +34,7 @@ type Copied struct {
 var ownCounters = []string{"flush", "pruned", "upgraded", "oldest_schema"}
 
 // notCopied are the tables that are of the database itself.
-var notCopied = []string{"goose_db_version", "moves", "counters", "reigns"}
+var notCopied = []string{"goose_db_version", "moves", "counters", "reigns", "turns"}
 
 // Copy brings all that a data directory's database holds into an empty
 // PostgreSQL database: ids, counters, leases and idempotency keys as they are.

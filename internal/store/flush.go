@@ -106,14 +106,14 @@ func (w *writer) try(ctx context.Context, b *batch) (err error) {
 	return nil
 }
 
-// start opens the transaction and brings the mirror up to date. Where it had
-// to wait for another server's flush, it takes what came meanwhile.
+// start opens the transaction, brings the mirror up to date and reads what the
+// batch will need. Where it had to wait for another server's flush, it takes
+// what came meanwhile.
 func (t *tx) start(b *batch) error {
 	w := t.w
 	t.begun = true
 	t.pending = w.dialect.begin(w.heldUp)
 	t.readCounters()
-	t.lookAhead(b.ops)
 	var c *changes
 	if w.behind && w.mirror != nil { // others write too: it will be asked for
 		c = t.askChanges(w.mirror.flush)
@@ -123,9 +123,7 @@ func (t *tx) start(b *batch) error {
 	}
 	t.open = true
 	if w.sharing != nil {
-		early := len(b.ops)
 		w.fill(b, nil)
-		t.lookAhead(b.ops[early:])
 		t.seen = t.counters["flush"]
 		t.flush = t.seen + 1
 		if err := t.meet(); err != nil {
@@ -135,6 +133,7 @@ func (t *tx) start(b *batch) error {
 	if err := t.refresh(c); err != nil {
 		return fmt.Errorf("read the mirror: %w", err)
 	}
+	t.lookAhead(b.ops)
 	if err := t.sync(); err != nil {
 		return err
 	}
@@ -215,7 +214,11 @@ func (w *writer) commit(t *tx) error {
 	}
 	t.open, t.begun = false, false
 	t.met()
-	if w.mirror != nil && t.writes > 0 {
+	if w.mirror == nil { // the connection was lost on the way
+		return nil
+	}
+	w.mirror.kept.keep(&t.known, t.turn.Jobs)
+	if t.writes > 0 {
 		w.mirror.flush = t.flush
 	}
 	return nil

@@ -15,8 +15,7 @@ const (
 )
 
 // front is the beginning of a group's queue as the mirror remembers it. It
-// changes with the jobs, and is forgotten when another server changed the
-// group.
+// changes with the jobs, and by the turns of other servers.
 type front struct {
 	jobs  []*jobRow            // in the group's order
 	whole bool                 // nothing waits behind them
@@ -30,12 +29,12 @@ func before(a, b *jobRow) bool {
 	return place(a).Less(place(b))
 }
 
-// left takes a job out that waits no longer.
-func (f *front) left(j *jobRow) {
+// left takes a job of a run out that waits no longer.
+func (f *front) left(id qgjob.JobID, run qgjob.RunID) {
 	n := len(f.jobs)
-	f.jobs = slices.DeleteFunc(f.jobs, func(o *jobRow) bool { return o.id == j.id })
+	f.jobs = slices.DeleteFunc(f.jobs, func(o *jobRow) bool { return o.id == id })
 	if len(f.jobs) == n {
-		delete(f.more, j.run) // it was behind
+		delete(f.more, run) // it was behind
 	}
 }
 

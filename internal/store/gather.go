@@ -37,6 +37,7 @@ func (t *tx) save(j *jobRow, was lease.Job) {
 		t.gathered.byJob = map[qgjob.JobID]*savedJob{}
 	}
 	t.gathered.byJob[j.id] = s
+	t.turn.Jobs = append(t.turn.Jobs, int64(j.id))
 	t.gathered.jobs = append(t.gathered.jobs, s)
 }
 
@@ -53,6 +54,7 @@ func (t *tx) endAttempt(before lease.Job, e *lease.Ended, r *qgjob.CompleteReque
 		}
 		tests = string(b)
 	}
+	t.recall(e.LeaseID)
 	if l := t.known.leases[e.LeaseID]; l != nil {
 		l.attempt.Outcome, l.attempt.Digest = e.Outcome, r.Digest
 	}

@@ -141,10 +141,15 @@ func (t *tx) moveGroup(j *jobRow, before lease.Job) error {
 	}
 	f := t.m.fronts[j.group]
 	if f != nil && was {
-		f.left(j)
+		f.left(j.id, j.run)
 	}
 	if f != nil && was && is {
 		f.came(j) // it never left, and is another row now
+	}
+	if is {
+		t.record(queueMove{Group: int64(j.group)})
+	} else if was {
+		t.record(queueMove{Group: int64(j.group), Left: int64(j.id), Run: int64(j.run)})
 	}
 	if was == is {
 		return nil

@@ -35,6 +35,9 @@ func (t *tx) know(j *jobRow) *jobRow {
 	if have := t.known.jobs[j.id]; have != nil {
 		return have
 	}
+	if have := t.m.kept.job(j.id); have != nil {
+		j = have
+	}
 	t.known.jobs[j.id] = j
 	return j
 }
@@ -42,14 +45,15 @@ func (t *tx) know(j *jobRow) *jobRow {
 // maxFetch is the most leases that one statement looks up.
 const maxFetch = 64
 
-// lookAhead asks for what a batch is going to need.
+// lookAhead asks for what a batch is going to need and the mirror does not
+// remember.
 func (t *tx) lookAhead(batch []*op) {
 	var leases []string
 	asked := map[qgjob.LeaseID]bool{}
 	for _, o := range batch {
 		t.known.claims += o.hint.claims
 		for _, id := range o.hint.leases {
-			if !asked[id] {
+			if !asked[id] && t.m.kept.leases[id] == nil {
 				asked[id] = true
 				leases = append(leases, string(id))
 			}
@@ -89,7 +93,7 @@ func (t *tx) askLeases(side string, ids []string) {
 		}
 		l.job = j
 		t.known.leases[l.attempt.LeaseID] = l
-		if side == "" && t.known.tallies[j.run] == nil {
+		if side == "" && t.known.tallies[j.run] == nil && t.m.kept.tallies[j.run] == nil {
 			t.known.tallies[j.run] = c
 		}
 		return nil
@@ -108,9 +112,18 @@ func placesOf(d dialect, n int) string {
 	return b.String()
 }
 
+// recall takes a lease from what the mirror keeps. One that is held is of an
+// attempt that goes on.
+func (t *tx) recall(id qgjob.LeaseID) {
+	if j := t.m.kept.leases[id]; j != nil && t.known.leases[id] == nil {
+		t.known.leases[id] = &leasedJob{job: t.know(j), attempt: lease.Attempt{LeaseID: id}}
+	}
+}
+
 // leased finds the attempt of a lease and its job. An agent may have been away
 // for hours before it brings what it has: then they are history.
 func (t *tx) leased(id qgjob.LeaseID) (*jobRow, *lease.Attempt, error) {
+	t.recall(id)
 	for _, side := range []string{"", past} {
 		if t.known.leases[id] != nil {
 			break
@@ -151,6 +164,10 @@ func (c *runCount) tally() []any {
 // runOf gives the tally of a job's run.
 func (t *tx) runOf(j *jobRow) (*runCount, error) {
 	if c := t.known.tallies[j.run]; c != nil {
+		return c, nil
+	}
+	if c := t.m.kept.tallies[j.run]; c != nil {
+		t.known.tallies[j.run] = c
 		return c, nil
 	}
 	c := &runCount{}

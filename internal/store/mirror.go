@@ -20,14 +20,16 @@ type mirror struct {
 	// uploading are builds that a job in hand uploads to a device cloud, by the job's lease.
 	uploading map[schedule.Build]qgjob.LeaseID
 	fronts    map[qgjob.GroupID]*front
+	kept      kept
 	builds    map[qgjob.Sum]qgjob.App // what never changes of builds
 	flush     int64                   // the last one that it has seen, where several servers write
 }
 
 // holding is what the writer remembers of a lease.
 type holding struct {
-	org   qgjob.OrgID
-	group qgjob.GroupID
+	org        qgjob.OrgID
+	group      qgjob.GroupID
+	estimateMS int64
 }
 
 // groupKey is what makes jobs share a group.
@@ -48,6 +50,7 @@ func loadMirror(t *tx) (*mirror, error) {
 		held:   map[qgjob.AgentID]map[qgjob.LeaseID]holding{},
 		learnt: newLearnt(), uploading: map[schedule.Build]qgjob.LeaseID{},
 		fronts: map[qgjob.GroupID]*front{},
+		kept:   newKept(),
 		builds: map[qgjob.Sum]qgjob.App{},
 		flush:  t.seen,
 	}
@@ -112,6 +115,7 @@ func (t *tx) adoptBy(condition string, args ...any) (last qgjob.GroupID, err err
 		return 0, err
 	}
 	for i := range found {
+		delete(t.m.fronts, found[i].ID)
 		if err := t.adopt(found[i], keys[i]); err != nil {
 			return 0, err
 		}
@@ -139,7 +143,6 @@ func (t *tx) adopt(g schedule.Group, k groupKey) (err error) {
 	if g.Install, err = t.expectInstall(installKey{g.Build, g.Target}); err != nil {
 		return err
 	}
-	delete(t.m.fronts, g.ID)
 	t.m.groups[k] = g.ID
 	t.m.state.SetGroup(g)
 	return t.knowUpload(installKey{g.Build, g.Target})
@@ -151,7 +154,7 @@ func (m *mirror) lease(j *jobRow, now, install float64) {
 	if m.held[j.Agent] == nil {
 		m.held[j.Agent] = map[qgjob.LeaseID]holding{}
 	}
-	m.held[j.Agent][j.LeaseID] = holding{j.org, j.group}
+	m.held[j.Agent][j.LeaseID] = holding{j.org, j.group, j.estimateMS}
 	if a, ok := m.state.Agent(j.Agent); ok {
 		a.Serving = j.group
 		a.FreeAt = max(a.FreeAt, now) + install + float64(j.estimateMS)/1000

@@ -11,35 +11,37 @@ import (
 )
 
 // TestPostgres holds PostgreSQL against the specification of the store.
-func TestPostgres(t *testing.T) { onPostgres(t, false, "8") }
+func TestPostgres(t *testing.T) { onPostgres(t, storetest.Database{}, "8") }
+
+// TestPostgresByTurns holds three servers on one PostgreSQL against it, each of
+// which does every third step and must know what the others did.
+func TestPostgresByTurns(t *testing.T) { onPostgres(t, storetest.Database{Servers: 3}, "8") }
 
 // TestPostgresWithHistorySlow is TestSQLiteWithHistory there.
 func TestPostgresWithHistorySlow(t *testing.T) {
 	if os.Getenv("QGJOB_SLOW") == "" {
 		t.Skip("the whole suite once more: set QGJOB_SLOW=1")
 	}
-	onPostgres(t, true, "3")
+	onPostgres(t, storetest.Database{Archive: true}, "3")
 }
 
-func onPostgres(t *testing.T, archive bool, checks string) {
+func onPostgres(t *testing.T, db storetest.Database, checks string) {
 	t.Helper()
 	store.FreshPostgres(t) // starts the cluster outside the suite's bubbles
 	fewer(t, checks)
+	db.Audit = func(ctx context.Context, s *store.Store) error { return s.Audit(ctx) }
 	storetest.Run(t, func(t testing.TB) storetest.Database {
-		url := store.FreshPostgres(t)
-		return storetest.Database{
-			Open: func(t testing.TB, opts store.Options) *store.Store {
-				t.Helper()
-				opts.Alone = true
-				s, err := store.Open(context.Background(), url, opts)
-				if err != nil {
-					t.Fatal(err)
-				}
-				return s
-			},
-			Audit:   func(ctx context.Context, s *store.Store) error { return s.Audit(ctx) },
-			Archive: archive,
+		url, db := store.FreshPostgres(t), db
+		db.Open = func(t testing.TB, opts store.Options) *store.Store {
+			t.Helper()
+			opts.Alone = true
+			s, err := store.Open(context.Background(), url, opts)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return s
 		}
+		return db
 	})
 }
 

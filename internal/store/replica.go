@@ -15,7 +15,7 @@ type changes struct {
 	groups   []schedule.Group
 	keys     []groupKey
 	agents   []*agentRow
-	leased   []*jobRow
+	turns    map[int64]*turn
 }
 
 // askChanges asks for what carries a later number than a flush. It is read
@@ -43,13 +43,7 @@ func (t *tx) askChanges(since int64) *changes {
 		c.agents = append(c.agents, a)
 		return err
 	})
-	t.ask(`SELECT j.org_id, j.group_id, j.lease_id, j.agent_id, j.estimate_ms FROM agents a JOIN jobs j ON j.agent_id = a.agent_id
-		WHERE a.flush > 0 AND a.flush > $1 AND j.state IN ('assigned', 'running', 'cancelling')`, []any{since}, func(row scanner) error {
-		j := &jobRow{}
-		err := row.Scan(&j.org, &j.group, &j.LeaseID, &j.Agent, &j.estimateMS)
-		c.leased = append(c.leased, j)
-		return err
-	})
+	c.turns = t.askTurns(since)
 	return c
 }
 
@@ -59,12 +53,21 @@ func (t *tx) catchUp(c *changes) error {
 		t.m.takeOrg(o)
 	}
 	learnt := t.forgetLearnt(c.averages)
+	turns := inOrder(c.turns, t.m.flush, t.seen)
 	for i := range c.groups {
+		if turns == nil {
+			delete(t.m.fronts, c.groups[i].ID)
+		}
 		if err := t.adopt(c.groups[i], c.keys[i]); err != nil {
 			return fmt.Errorf("take changed groups: %w", err)
 		}
 	}
-	t.catchUpAgents(c)
+	if err := t.catchUpAgents(c, turns); err != nil {
+		return err
+	}
+	for _, o := range turns {
+		t.m.follow(o)
+	}
 	for _, org := range learnt {
 		if err := t.followInstalls(org); err != nil {
 			return err
@@ -121,18 +124,33 @@ func (m *mirror) takeOrg(o schedule.Org) {
 }
 
 // catchUpAgents takes the agents that changed, and what they hold now.
-func (t *tx) catchUpAgents(c *changes) {
-	holds := map[qgjob.AgentID][]*jobRow{}
-	for _, j := range c.leased {
-		holds[j.Agent] = append(holds[j.Agent], j)
-	}
+func (t *tx) catchUpAgents(c *changes, turns []*turn) error {
 	for _, a := range c.agents {
 		t.m.agents[a.id] = a
 		have, _ := t.m.state.Agent(a.id)
 		have.ID = a.id
 		t.m.state.SetAgent(a.scheduled(have))
+	}
+	if turns != nil {
+		t.m.followHands(turns, schedule.Seconds(t.now))
+		return nil
+	}
+	t.m.kept = newKept()
+	holds := map[qgjob.AgentID][]*jobRow{}
+	err := t.each(`SELECT j.org_id, j.group_id, j.lease_id, j.agent_id, j.estimate_ms FROM agents a JOIN jobs j ON j.agent_id = a.agent_id
+		WHERE a.flush > 0 AND a.flush > $1 AND j.state IN ('assigned', 'running', 'cancelling')`, []any{t.m.flush}, func(row scanner) error {
+		j := &jobRow{}
+		err := row.Scan(&j.org, &j.group, &j.LeaseID, &j.Agent, &j.estimateMS)
+		holds[j.Agent] = append(holds[j.Agent], j)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("read what the agents of other servers hold: %w", err)
+	}
+	for _, a := range c.agents {
 		t.m.rehold(a.id, holds[a.id], schedule.Seconds(t.now))
 	}
+	return nil
 }
 
 // rehold makes an agent hold these leases and no other. What it holds already
@@ -141,7 +159,7 @@ func (t *tx) catchUpAgents(c *changes) {
 func (m *mirror) rehold(id qgjob.AgentID, jobs []*jobRow, now float64) {
 	want := map[qgjob.LeaseID]holding{}
 	for _, j := range jobs {
-		want[j.LeaseID] = holding{j.org, j.group}
+		want[j.LeaseID] = holding{j.org, j.group, j.estimateMS}
 	}
 	if maps.Equal(m.held[id], want) {
 		return

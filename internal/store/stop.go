@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
@@ -79,6 +80,10 @@ func standsInFor(ci, before string) bool {
 
 // stopRun has what is left of a run cancelled. The first reason stays.
 func (t *tx) stopRun(id qgjob.RunID, why qgjob.Reason, note string) error {
+	if c := cmp.Or(t.known.tallies[id], t.m.kept.tallies[id]); c != nil && c.stop == "" {
+		c.stop = why
+	}
+	t.turn.Runs = append(t.turn.Runs, tallied{Run: int64(id), Unread: true})
 	return t.write("stop "+id.String(), `UPDATE runs SET stop = $1, stop_note = $2 WHERE id = $3 AND stop = ''`, string(why), note, int64(id))
 }
 
@@ -144,7 +149,9 @@ func (t *tx) stillGoing(r stopping) (jobs []*jobRow, err error) {
 	err = t.each(`SELECT `+jobColumns+` FROM jobs WHERE org_id = $1 AND run_id = $2 AND state IN ('queued', 'assigned', 'running') ORDER BY id LIMIT $3`,
 		[]any{string(r.org), int64(r.id), cancelBatch}, func(row scanner) error {
 			j, err := scanJob(row)
-			jobs = append(jobs, j)
+			if err == nil {
+				jobs = append(jobs, t.know(j))
+			}
 			return err
 		})
 	return jobs, err

@@ -203,6 +203,7 @@ func (t *tx) writeSubmissions(fresh []*submission, jobs int) error {
 			t.m.state.Arrive(schedule.Seconds(t.now), estimate, spec.Priority)
 			t.waits(group, spec.Priority, float64(t.nowMS)/1000, estimate, !inRun[group])
 			t.m.submitted(group, sub.run, spec.Priority)
+			t.record(queueMove{Group: int64(group), Run: int64(sub.run), Priority: spec.Priority})
 			inRun[group] = true
 			jobRows = append(jobRows, row)
 		}

@@ -40,6 +40,7 @@ type tx struct {
 	note     Note
 
 	known    known
+	turn     turn // for other servers
 	gathered gathered
 	pending  []statement                   // to be sent with the next answer that is waited for
 	groups   map[qgjob.GroupID]*groupDelta // changed, to be written at the end
@@ -217,6 +218,9 @@ func (t *tx) finish() error {
 			string(id), o.Weight, o.Quota, o.Used.Seconds, int64(o.Used.At*1000), t.flush); err != nil {
 			return err
 		}
+	}
+	if err := t.writeTurn(); err != nil {
+		return err
 	}
 	if err := t.writeEvents(); err != nil {
 		return err

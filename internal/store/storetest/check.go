@@ -10,6 +10,7 @@ import (
 // a recount from its jobs and events, and then asks the engine's own audit.
 func (w *world) check() {
 	w.Helper()
+	w.next()
 	if w.unwanted {
 		return
 	}

@@ -26,6 +26,9 @@ type Database struct {
 	// Archive has every run that has ended moved into history before each
 	// check: nobody may see a difference.
 	Archive bool
+	// Servers is how many stores have the database open, which take turns:
+	// after each step of a test the next one goes on. Zero is one.
+	Servers int
 }
 
 // test is one case of the suite.

@@ -29,6 +29,7 @@ type world struct {
 	db       Database
 	opts     store.Options
 	s        *store.Store
+	others   []*store.Store // whose turn it is not
 	claims   int
 	started  map[qgjob.AgentID]int64 // incarnations
 	mu       sync.Mutex
@@ -46,8 +47,24 @@ func open(t testing.TB, db Database, opts store.Options) *world {
 	}
 	w.opts = opts
 	w.s = db.Open(t, opts)
-	t.Cleanup(func() { _ = w.s.Close() })
+	for len(w.others) < db.Servers-1 {
+		w.others = append(w.others, db.Open(t, opts))
+	}
+	t.Cleanup(func() {
+		_ = w.s.Close()
+		for _, s := range w.others {
+			_ = s.Close()
+		}
+	})
 	return w
+}
+
+// next gives the turn to the next server.
+func (w *world) next() {
+	if len(w.others) > 0 {
+		w.others = append(w.others, w.s)
+		w.s, w.others = w.others[0], w.others[1:]
+	}
 }
 
 // reopen is a restart of the server.
