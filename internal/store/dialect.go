@@ -37,9 +37,9 @@ type dialect interface {
 
 // sharing is the SQL that several writers of one database need.
 type sharing struct {
-	// stamp sets the number of the last flush ($1), writes it under the
-	// writer's own name ($2) too, and gives that name. PostgreSQL's numbers of
-	// transactions do not serve: after a crash they are given again.
+	// stamp sets the number of the last flush ($1), and writes it under the
+	// writer's own name ($2) too. PostgreSQL's numbers of transactions do not
+	// serve: after a crash they are given again.
 	stamp string
 	// outcome tells what became of the flush of a writer ($1) with a number
 	// ($2): committed, aborted.

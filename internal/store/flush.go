@@ -124,7 +124,10 @@ func (t *tx) start(b *batch) error {
 	t.open = true
 	if w.sharing != nil {
 		w.fill(b, nil)
-		t.seen = t.counters["flush"]
+		var numbered bool
+		if t.seen, numbered = t.counters["flush"]; !numbered {
+			return errors.New("counter flush is missing")
+		}
 		t.flush = t.seen + 1
 		if err := t.meet(); err != nil {
 			return err
@@ -197,15 +200,11 @@ func (t *tx) run(ops []*op) error {
 // commit ends the transaction. When the answer is lost, it finds out what
 // became of it.
 func (w *writer) commit(t *tx) error {
-	end := "COMMIT"
-	if t.writes == 0 {
-		end = "ROLLBACK"
-	}
-	err := w.end(t.ctx, end)
+	err := w.end(t)
 	var unknown *unknownError
 	if errors.As(err, &unknown) {
 		w.forget(t)
-	} else if err != nil && t.name != "" && w.dialect.lost(err) {
+	} else if err != nil && t.stamped && w.dialect.lost(err) {
 		w.heard(err)
 		err = w.settle(t, err)
 	}
@@ -287,7 +286,7 @@ func (w *writer) ask(ctx context.Context, t *tx) (outcome string, err error) {
 	if w.line.link.primary() != t.primary { // it may know another transaction by that name
 		return "", errSucceeded
 	}
-	err = w.line.link.run(ctx, append(w.dialect.begin(false), statement{query: w.sharing.outcome, args: []any{t.name, t.flush},
+	err = w.line.link.run(ctx, append(w.dialect.begin(false), statement{query: w.sharing.outcome, args: []any{w.mark, t.flush},
 		scan: func(row scanner) error { return row.Scan(&outcome) }}))
 	if err == nil && outcome == "committed" && w.opts.HA {
 		return outcome, w.vouch(ctx)

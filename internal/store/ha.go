@@ -71,21 +71,41 @@ func (w *writer) waited(ctx context.Context, err error) error {
 		Hint: "start it, or name another in synchronous_standby_names; nothing accepted was lost, and the server goes on by itself"}
 }
 
-// end ends the open transaction. With --ha it does not wait longer for the
-// standby than callers would, and then leaves the connection to its commit:
-// closing it would cancel the wait, and what nobody may be told would be there
-// for all to read.
-func (w *writer) end(ctx context.Context, how string) error {
-	w.warned.take()
-	var err error
-	if w.opts.HA && how == "COMMIT" {
-		err = w.commitWithin(standbyWithin)
-	} else {
-		err = w.line.run(ctx, how)
+// end ends a transaction: what is left to be written goes with the commit, in
+// one round trip, so that the lock is free the sooner. With --ha it does not
+// wait longer for the standby than callers would, and then leaves the
+// connection to its commit: closing it would cancel the wait, and what nobody
+// may be told would be there for all to read.
+func (w *writer) end(t *tx) error {
+	if t.writes == 0 {
+		return w.line.run(t.ctx, "ROLLBACK")
 	}
-	if err != nil || how != "COMMIT" {
+	if !w.opts.HA {
+		t.pending = append(t.pending, commitStatement)
+	}
+	w.warned.take()
+	if err := t.sync(); err != nil {
 		return err
 	}
+	if w.opts.HA {
+		return w.endWithStandby()
+	}
+	return w.unwarned()
+}
+
+var commitStatement = statement{query: "COMMIT", want: anyRows}
+
+// endWithStandby commits what is written.
+func (w *writer) endWithStandby() error {
+	w.warned.take()
+	if err := w.commitWithin(standbyWithin); err != nil {
+		return err
+	}
+	return w.unwarned()
+}
+
+// unwarned makes sure that a commit was not only said to be one.
+func (w *writer) unwarned() error {
 	if said := w.warned.take(); said != nil {
 		return &unknownError{fmt.Errorf("%w: %s: %s", errNoStandby, said.Code, said.Message)}
 	}
@@ -95,7 +115,7 @@ func (w *writer) end(ctx context.Context, how string) error {
 func (w *writer) commitWithin(limit time.Duration) error {
 	done := make(chan error, 1)
 	on := w.line.link
-	go func() { done <- on.run(context.Background(), []statement{{query: "COMMIT", want: anyRows}}) }()
+	go func() { done <- on.run(context.Background(), []statement{commitStatement}) }()
 	over := time.NewTimer(limit)
 	defer over.Stop()
 	select {
@@ -121,7 +141,7 @@ func (w *writer) vouch(ctx context.Context) error {
 	if err := w.line.run(ctx, `UPDATE counters SET value = value WHERE name = 'flush'`); err != nil {
 		return err
 	}
-	err := w.end(ctx, "COMMIT")
+	err := w.endWithStandby()
 	if err != nil {
 		w.line.drop()
 	}

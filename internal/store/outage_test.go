@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -154,7 +155,7 @@ func (c *cutter) carry(client net.Conn, server string) {
 		if c.silent.Load() {
 			continue
 		}
-		if bytes.Contains(buf[:n], []byte("COMMIT\x00")) {
+		if commits(buf[:n]) {
 			switch c.mode.Swap(0) {
 			case cutCommit:
 				_ = client.Close()
@@ -179,6 +180,16 @@ func (c *cutter) carry(client net.Conn, server string) {
 	}
 	back.Wait()
 	_ = up.Close()
+}
+
+// commits finds a COMMIT on its way to PostgreSQL: as a query of its own, or
+// bound as the prepared statement that a pipeline ends with. pgx names those
+// by a hash of their text.
+func commits(sent []byte) bool {
+	sum := sha256.Sum256([]byte("COMMIT"))
+	bound := fmt.Appendf(nil, "\x00stmtcache_%x\x00", sum[:24])
+	at := bytes.Index(sent, bound)
+	return bytes.Contains(sent, []byte("Q\x00\x00\x00\x0bCOMMIT\x00")) || (at >= 5 && sent[at-5] == 'B')
 }
 
 // TestALostAnswerToACommit covers both ways that a commit without an answer

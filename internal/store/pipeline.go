@@ -4,9 +4,12 @@ import (
 	"context"
 	"database/sql/driver"
 	"errors"
+	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/qualgent/qgjob/internal/lease"
 )
@@ -14,8 +17,33 @@ import (
 // pipeline is a link to PostgreSQL. Statements that are sent together cost one
 // round trip. Each of them still sees what those before it did.
 type pipeline struct {
-	conn *pgx.Conn
-	met  lease.Primary
+	conn    *pgx.Conn
+	met     lease.Primary
+	counted map[countedKey]string // texts of statements that must change a number of rows
+}
+
+// countedKey is a statement with the number of rows that it must change.
+type countedKey struct {
+	query string
+	want  int64
+}
+
+// otherCount is what counted makes PostgreSQL say.
+const otherCount = "another number of rows"
+
+// counted makes a statement fail when it does not change as many rows as it
+// must: what follows in the pipeline, the commit among it, is then not done.
+func (p *pipeline) count(st *statement) string {
+	if st.want == anyRows || st.scan != nil {
+		return st.query
+	}
+	key := countedKey{st.query, st.want}
+	text, ok := p.counted[key]
+	if !ok {
+		text = fmt.Sprintf(`WITH changed AS (%s RETURNING 1) SELECT CAST(CASE WHEN COUNT(*) = %d THEN '0' ELSE '%s' END AS BIGINT) FROM changed`, st.query, st.want, otherCount)
+		p.counted[key] = text
+	}
+	return text
 }
 
 // leaveWithin bounds the farewell to a server that may be gone.
@@ -26,7 +54,7 @@ func newPipeline(ctx context.Context, config *pgx.ConnConfig, ha bool) (link, er
 	if err != nil {
 		return nil, err
 	}
-	p := &pipeline{conn: conn}
+	p := &pipeline{conn: conn, counted: map[countedKey]string{}}
 	if p.met, err = greet(ctx, conn, ha); err != nil {
 		p.drop()
 		return nil, err
@@ -60,7 +88,7 @@ func (p *pipeline) alone(ctx context.Context, st *statement) error {
 func (p *pipeline) together(ctx context.Context, list []statement) (err error) {
 	batch := &pgx.Batch{}
 	for i := range list {
-		batch.Queue(list[i].query, list[i].args...)
+		batch.Queue(p.count(&list[i]), list[i].args...)
 	}
 	results := p.conn.SendBatch(ctx, batch)
 	defer func() {
@@ -79,10 +107,20 @@ func (p *pipeline) together(ctx context.Context, list []statement) (err error) {
 func (st *statement) read(results pgx.BatchResults) error {
 	if st.scan == nil {
 		tag, err := results.Exec()
-		if err != nil {
+		var said *pgconn.PgError
+		switch {
+		case errors.As(err, &said) && strings.Contains(said.Message, otherCount):
+			return fmt.Errorf("%w: %w", errLostRace, err)
+		case err != nil:
 			return err
+		case st.want != anyRows:
+			return nil // PostgreSQL has counted
+		case st.n != nil:
+			*st.n = tag.RowsAffected()
+		case st.query == commitStatement.query && tag.String() != st.query:
+			return fmt.Errorf("the transaction ended by %s", tag)
 		}
-		return st.check(tag.RowsAffected())
+		return nil
 	}
 	rows, err := results.Query()
 	if err != nil {

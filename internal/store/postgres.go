@@ -264,7 +264,7 @@ func (postgresDialect) sharing() *sharing {
 	return &sharing{
 		stamp: `WITH numbered AS (UPDATE counters SET value = $1 WHERE name = 'flush' RETURNING value)
 			INSERT INTO counters (name, value) SELECT CAST($2 AS TEXT), value FROM numbered
-			ON CONFLICT (name) DO UPDATE SET value = excluded.value RETURNING name`,
+			ON CONFLICT (name) DO UPDATE SET value = excluded.value`,
 		outcome: `SELECT CASE WHEN EXISTS (SELECT 1 FROM counters WHERE name = $1 AND value = $2) THEN 'committed' ELSE 'aborted' END`,
 	}
 }

@@ -34,7 +34,7 @@ type tx struct {
 	flush  int64 // this one's number; 0 where one server writes
 
 	counters map[string]int64 // the last number given by each
-	name     string           // what the engine calls this transaction, once it is stamped
+	stamped  bool             // its number is written under the writer's name
 	primary  lease.Primary    // that it runs on
 	settles  bool             // it records that the present reign is settled
 	note     Note
@@ -234,16 +234,16 @@ func (t *tx) finish() error {
 }
 
 // stamp numbers the flush, last of all: when the answer to its commit is lost,
-// the name tells what became of it.
+// the number under the writer's name tells what became of it.
 func (t *tx) stamp() error {
 	if t.w.sharing == nil || t.writes == 0 {
-		return t.sync()
+		return t.gather()
 	}
-	found, err := t.queryRow(t.w.sharing.stamp, []any{t.flush, t.w.mark}, &t.name)
-	if err == nil && !found {
-		err = errors.New("counter flush is missing")
+	if err := t.write("number the flush", t.w.sharing.stamp, t.flush, t.w.mark); err != nil {
+		return err
 	}
-	return err
+	t.stamped = true
+	return t.gather()
 }
 
 func (t *tx) writeEvents() error {
@@ -312,15 +312,14 @@ type statementKey struct {
 	rows           int
 }
 
-// bulkRows is the most rows of one insert statement. Powers of two keep the
-// set of prepared statements small.
+// bulkRows is the most rows of one insert statement.
 const bulkRows = 64
 
-// bulkSize is how many of n rows go into the next statement.
+// bulkSize is how many of n rows go into the next statement: few sizes keep
+// the set of prepared statements small, and few statements the time of a flush.
 func bulkSize(n int) int {
-	size := 1
-	for size*2 <= n && size < bulkRows {
-		size *= 2
+	if n = min(n, bulkRows); n > 8 {
+		n -= n % 4
 	}
-	return size
+	return n
 }
