@@ -163,7 +163,7 @@ func (c *copying) run(url string) (err error) {
 // prepare keeps servers out of the target until the end, wants it empty and
 // gives the tables to fill.
 func (c *copying) prepare(tx pgx.Tx) ([]copiedTable, error) {
-	if _, err := tx.Exec(c.ctx, `SELECT pg_advisory_xact_lock($1)`, int64(flushLock)); err != nil {
+	if _, err := tx.Exec(c.ctx, `SELECT pg_advisory_xact_lock($1), pg_advisory_xact_lock($2)`, int64(flushLock), int64(copyLock)); err != nil {
 		return nil, err
 	}
 	if err := tx.QueryRow(c.ctx, `SELECT value + 1 FROM counters WHERE name = 'flush'`).Scan(&c.flush); err != nil {

@@ -118,7 +118,7 @@ func (t *tx) start(b *batch) error {
 	if w.behind && w.mirror != nil { // others write too: it will be asked for
 		c = t.askChanges(w.mirror.flush)
 	}
-	if err := w.waited(t.ctx, t.sync()); err != nil {
+	if err := t.lock(); err != nil {
 		return err
 	}
 	t.open = true

@@ -52,14 +52,15 @@ func (w *warning) take() *pgconn.Notice {
 }
 
 // waited looks at what came of taking the lock, and finds out whether it is
-// the standby that a flush, of whichever server, waits for.
+// the standby that a flush, of whichever server, waits for. Where the lock was
+// not to be had in time, no transaction is open afterwards.
 func (w *writer) waited(ctx context.Context, err error) error {
 	var said *pgconn.PgError
 	w.heldUp = errors.As(err, &said) && said.Code == "55P03"
-	if !w.heldUp || !w.opts.HA {
+	if !w.heldUp {
 		return err
 	}
-	if e := w.line.run(ctx, "ROLLBACK"); e != nil {
+	if e := w.line.run(ctx, "ROLLBACK"); e != nil || !w.opts.HA {
 		return errors.Join(err, e)
 	}
 	var waiting int

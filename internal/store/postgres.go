@@ -108,7 +108,7 @@ func (s *Store) openPostgres(ctx context.Context, url string) error {
 	}
 	writing := c.Copy()
 	fleeting(writing)
-	wait := flushWithin / 2
+	wait := thinkWithin // see tx.lock
 	if s.opts.HA {
 		wait = standbyWithin
 	}

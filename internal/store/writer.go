@@ -44,6 +44,7 @@ type writer struct {
 	warned     *warning                     // what PostgreSQL said beside its answers; nil with SQLite
 	behind     bool                         // the last flush found the mirror out of date
 	heldUp     bool                         // the lock was not to be had in time
+	suspect    suspect                      // who keeps it, as it seems
 	refused    atomic.Int64                 // flushes; see Store.Refused
 	full       atomic.Bool                  // a flush found no room; see Store.hasRoom
 }
@@ -67,7 +68,7 @@ const (
 )
 
 func newWriter(dial func(context.Context) (link, error), d dialect, opts Options) *writer {
-	return &writer{texts: map[statementKey]string{}, opts: opts, patience: settleWithin, ops: make(chan *op, maxBatch), quit: make(chan struct{}), gone: make(chan struct{}),
+	return &writer{texts: map[statementKey]string{}, opts: opts, patience: settleWithin, suspect: newSuspect(), ops: make(chan *op, maxBatch), quit: make(chan struct{}), gone: make(chan struct{}),
 		dialect: d, sharing: d.sharing(), mark: markOf + string(newLeaseID()), line: line{dial: dial}, succession: lease.NewSuccession(opts.LeaseTTL)}
 }
 
