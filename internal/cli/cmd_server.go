@@ -33,8 +33,9 @@ func (a *app) serverCmd() *cobra.Command {
 With --database several servers share one PostgreSQL database: clients and
 agents may talk to any of them. Builds, bundles and artifacts must then be in
 one place as well: --blobs names a shared folder or a bucket of S3.
-With --ha what was acknowledged survives the loss of the database's primary; a
-database without a synchronous standby is refused (docs/high-availability.md).
+With --ha what was acknowledged survives the loss of the database's primary;
+nothing is taken without a synchronous standby (docs/high-availability.md).
+A server whose PostgreSQL is not there yet listens, is not ready, and waits.
 Off loopback it refuses to start without TLS and a token, unless --insecure
 says so: whoever reaches it may run programs on its agents.
 
@@ -58,7 +59,7 @@ of token may do stands in docs/security.md.`,
 	f.BoolVar(&o.insecure, "insecure", false, "listen off loopback without TLS or token")
 	f.DurationVar(&o.historyAfter, "history-after", server.DefaultHistoryAfter, "how long after its end a run moves into history; servers of the version before must be replaced within so long")
 	f.DurationVar(&o.keepHistory, "keep-history", 0, "how long after its end a run is deleted with its logs; 0: never")
-	f.BoolVar(&o.ha, "ha", false, "acknowledge nothing before a synchronous standby of PostgreSQL has it; refuse a database without one")
+	f.BoolVar(&o.ha, "ha", false, "acknowledge nothing before a synchronous standby of PostgreSQL has it; take nothing without one")
 	f.BoolVarP(&verbose, "verbose", "v", false, "log more")
 	cmd.AddCommand(a.migrateCmd(), a.copyCmd())
 	return cmd
@@ -116,17 +117,34 @@ func (a *app) runMigrate(ctx context.Context, o *serverOptions) error {
 }
 
 func (a *app) runServer(ctx context.Context, o *serverOptions, verbose bool) error {
-	r, err := a.openServer(ctx, o, a.logger(verbose))
+	log := a.logger(verbose)
+	if o.database != "" {
+		return a.runShared(ctx, o, log)
+	}
+	r, err := a.openServer(ctx, o, log)
 	if err != nil {
 		return err
 	}
+	r.answer()
+	a.listens(r)
+	ctx, stop := a.untilStopped(ctx)
+	defer stop()
+	return r.serve(ctx)
+}
+
+// listens says where the server is.
+func (a *app) listens(r *running) {
 	a.answer("Server listening: %s", r.base)
-	if o.insecure {
-		a.note("--insecure: everybody who reaches %s may run programs on its agents", o.listen)
+	if r.options.insecure {
+		a.note("--insecure: everybody who reaches %s may run programs on its agents", r.options.listen)
 	}
+}
+
+// untilStopped gives a context that the first signal ends; the second ends the
+// process.
+func (a *app) untilStopped(ctx context.Context) (context.Context, context.CancelFunc) {
 	signals := a.stops.take()
 	ctx, stop := context.WithCancel(ctx)
-	defer stop()
 	go func() {
 		select {
 		case <-ctx.Done():
@@ -138,5 +156,5 @@ func (a *app) runServer(ctx context.Context, o *serverOptions, verbose bool) err
 		<-signals
 		a.exit(exitInterrupted)
 	}()
-	return r.serve(ctx)
+	return ctx, stop
 }

@@ -51,6 +51,7 @@ func (a *app) runUp(ctx context.Context, host *serverOptions, o *agentOptions) e
 	if err != nil {
 		return err
 	}
+	r.answer()
 	a.answer("Server listening: %s", r.base)
 	serving, stopServer := context.WithCancel(ctx)
 	var server sync.WaitGroup

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/qualgent/qgjob"
@@ -144,81 +145,108 @@ func checkToken(where, token string) (string, error) {
 
 // running is a server that listens.
 type running struct {
+	app      *app
+	options  *serverOptions
 	base     string // its address as a URL
 	token    string // that lets this process in
 	listener net.Listener
+	door     door
 	http     *http.Server
+	serving  sync.WaitGroup // http, once it answers
+	failed   chan error     // why it stopped without being told to
+	config   server.Config  // what server is made of; Hub and Store come with the data
 	server   *server.Server
 	store    *store.Store
 }
 
-// openServer opens the data and the listener; nothing is answered yet.
-func (a *app) openServer(ctx context.Context, o *serverOptions, log *slog.Logger) (_ *running, err error) {
+// door leads requests to whoever answers now.
+type door struct{ to atomic.Pointer[http.Handler] }
+
+func (d *door) lead(to http.Handler) { d.to.Store(&to) }
+
+// ServeHTTP lets a request in.
+func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) { (*d.to.Load()).ServeHTTP(w, r) }
+
+// openServer opens the listener and the data; nothing is answered yet.
+func (a *app) openServer(ctx context.Context, o *serverOptions, log *slog.Logger) (*running, error) {
+	r, err := a.newServer(ctx, o, log)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.openData(ctx); err != nil {
+		return nil, errors.Join(err, r.listener.Close())
+	}
+	return r, nil
+}
+
+// newServer reads all that the flags name, and opens the listener.
+func (a *app) newServer(ctx context.Context, o *serverOptions, log *slog.Logger) (*running, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	r := &running{}
 	root, err := o.token(a)
 	if err != nil {
 		return nil, err
 	}
-	r.token = root
+	r := &running{app: a, options: o, token: root, failed: make(chan error, 1)}
 	if root == "" {
 		r.token = rand.Text()
+	}
+	r.config = server.Config{Token: root, Inner: r.token, Version: Version, Log: log, HistoryAfter: o.historyAfter, KeepHistory: o.keepHistory}
+	if r.config.Telling, err = o.telling.telling(a); err != nil {
+		return nil, err
+	}
+	if r.config.OIDC, err = o.trusted(a); err != nil {
+		return nil, err
 	}
 	if r.listener, err = o.open(ctx); err != nil {
 		return nil, err
 	}
-	defer func() {
-		if err != nil {
-			_ = r.listener.Close()
-		}
-	}()
-	hub := server.NewHub()
-	dir := a.path(o.dataDir)
-	database := dir
-	if o.database != "" {
-		database = o.database
-		log.Info("database", "url", store.RedactDatabase(database))
-	}
-	if r.store, err = store.Open(ctx, database, store.Options{LeaseTTL: o.leaseTTL, HA: o.ha, Notify: hub.Notify, UpgradeWithin: cmp.Or(o.historyAfter, server.DefaultHistoryAfter), Log: log}); err != nil {
-		return nil, err
-	}
-	defer func() {
-		if err != nil {
-			_ = r.store.Close()
-		}
-	}()
-	blobs, err := o.openBlobs(ctx, a)
-	if err != nil {
-		return nil, err
-	}
-	telling, err := o.telling.telling(a)
-	if err != nil {
-		return nil, err
-	}
-	trusted, err := o.trusted(a)
-	if err != nil {
-		return nil, err
-	}
-	r.server, err = server.New(server.Config{OIDC: trusted, Store: r.store, Hub: hub, Blobs: blobs, Token: root, Inner: r.token, Telling: telling, Version: Version, Log: log,
-		HistoryAfter: o.historyAfter, KeepHistory: o.keepHistory})
-	if err != nil {
-		return nil, err
-	}
-	if err := o.guarded(ctx, r); err != nil {
-		return nil, err
-	}
-	handler := r.server.Handler()
-	if root == "" && !o.insecure {
-		handler = onlyLocal(r.open, handler)
-	}
+	r.base = o.base(r.listener.Addr())
 	r.http = &http.Server{
-		Handler: handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		Handler: &r.door, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
-	r.base = o.base(r.listener.Addr())
 	return r, nil
+}
+
+// openData opens what is kept, and makes of it the server that the door leads
+// to. When it fails nothing is left open.
+func (r *running) openData(ctx context.Context) (err error) {
+	o := r.options
+	hub := server.NewHub()
+	database := o.database
+	if database == "" {
+		database = r.app.path(o.dataDir)
+	}
+	s, err := store.Open(ctx, database, store.Options{LeaseTTL: o.leaseTTL, HA: o.ha, Retried: true, Notify: hub.Notify,
+		UpgradeWithin: cmp.Or(o.historyAfter, server.DefaultHistoryAfter), Log: r.config.Log})
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.Close())
+		}
+	}()
+	if err := r.openBlobs(ctx); err != nil {
+		return err
+	}
+	config := r.config
+	config.Store, config.Hub = s, hub
+	if r.server, err = server.New(config); err != nil {
+		return err
+	}
+	r.store = s
+	if err := o.guarded(ctx, r); err != nil {
+		return err
+	}
+	handler := r.server.Handler()
+	if r.config.Token == "" && !o.insecure {
+		handler = onlyLocal(r.open, handler)
+	}
+	r.door.lead(handler)
+	return nil
 }
 
 // open reports whether the server answers everybody. Whoever cannot tell is
@@ -247,7 +275,14 @@ func (o *serverOptions) open(ctx context.Context) (net.Listener, error) {
 	return l, nil
 }
 
-// openBlobs opens where builds, bundles and artifacts are kept.
+// openBlobs opens, once, where builds, bundles and artifacts are kept.
+func (r *running) openBlobs(ctx context.Context) (err error) {
+	if r.config.Blobs == nil {
+		r.config.Blobs, err = r.options.openBlobs(ctx, r.app)
+	}
+	return err
+}
+
 func (o *serverOptions) openBlobs(ctx context.Context, a *app) (server.Blobs, error) {
 	limits := blob.Limits{MaxSize: qgjob.MaxAppBuild}
 	switch {
@@ -272,31 +307,40 @@ func (o *serverOptions) base(at net.Addr) string {
 	return fmt.Sprintf("%s://%s", scheme, net.JoinHostPort(host, port))
 }
 
-// serve answers until ctx ends: then long polls and streams end, answers under
-// way are finished, and the store is closed.
+// answer lets the door take requests.
+func (r *running) answer() {
+	r.serving.Go(func() {
+		if err := r.http.Serve(r.listener); !errors.Is(err, http.ErrServerClosed) {
+			r.failed <- err
+		}
+	})
+}
+
+// hangUp lets answers under way finish, and stops listening.
+func (r *running) hangUp(ctx context.Context) {
+	grace, stop := context.WithTimeout(context.WithoutCancel(ctx), shutdownWithin)
+	defer stop()
+	if err := r.http.Shutdown(grace); err != nil {
+		_ = r.http.Close()
+	}
+	r.serving.Wait()
+}
+
+// serve keeps a server that answers going until ctx ends: then long polls and
+// streams end, answers under way are finished, and the store is closed.
 func (r *running) serve(ctx context.Context) error {
 	loops, stopLoops := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopLoops()
 	var looping sync.WaitGroup
 	var loopErr error
 	looping.Go(func() { loopErr = r.server.Run(loops) })
-	failed := make(chan error, 1)
-	looping.Go(func() {
-		if err := r.http.Serve(r.listener); !errors.Is(err, http.ErrServerClosed) {
-			failed <- err
-		}
-	})
 	var err error
 	select {
 	case <-ctx.Done():
-	case err = <-failed:
+	case err = <-r.failed:
 	}
 	stopLoops()
-	grace, stop := context.WithTimeout(context.WithoutCancel(ctx), shutdownWithin)
-	defer stop()
-	if e := r.http.Shutdown(grace); e != nil {
-		_ = r.http.Close()
-	}
+	r.hangUp(ctx)
 	looping.Wait()
 	return errors.Join(err, loopErr, r.store.Close())
 }

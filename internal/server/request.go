@@ -54,8 +54,10 @@ func (s *Server) announce(next http.Handler) http.Handler {
 		h.Set("Referrer-Policy", "no-referrer")
 		h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 		h.Set("Cache-Control", "no-store")
-		if reign := s.Store.Reign(); reign != "" {
-			h.Set(qgjob.ReignHeader, reign)
+		if s.Store != nil { // there is none yet: see Waiting
+			if reign := s.Store.Reign(); reign != "" {
+				h.Set(qgjob.ReignHeader, reign)
+			}
 		}
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), requestKey{}, &frame{server: s, id: id})))
 	})

@@ -70,8 +70,10 @@ func migrate(ctx context.Context, db *sql.DB, name string, engine goose.Dialect,
 	if _, err := p.Up(ctx); err != nil {
 		return err
 	}
-	// A program of an earlier release cannot raise the mark back.
-	_, err = db.ExecContext(ctx, `INSERT INTO counters (name, value) VALUES ('oldest_schema', $1)
+	// A program of an earlier release cannot raise the mark back. Where it stands
+	// already nothing is written: a commit would wait for a standby that is away.
+	_, err = db.ExecContext(ctx, `INSERT INTO counters (name, value) SELECT 'oldest_schema', CAST($1 AS BIGINT)
+		WHERE NOT EXISTS (SELECT 1 FROM counters WHERE name = 'oldest_schema' AND value >= $1)
 		ON CONFLICT (name) DO UPDATE SET value = excluded.value WHERE counters.value < excluded.value`, oldestBeside)
 	return err
 }
@@ -149,15 +151,7 @@ func unavailable(err error) error {
 	return &qgjob.Error{Kind: qgjob.KindInternal, Message: "the database failed", Hint: "see the server's log", Err: err}
 }
 
-// hintGoesOn is what a running server may promise.
-const hintGoesOn = "the server goes on as soon as it answers; nothing accepted was lost"
-
 // opening says which database could not be opened.
 func opening(name string, err error) error {
-	err = unavailable(fmt.Errorf("open database %s: %w", name, err))
-	var said *qgjob.Error
-	if errors.As(err, &said) && strings.HasSuffix(said.Hint, hintGoesOn) { // a server that runs does; this one ends
-		said.Hint = strings.TrimSuffix(said.Hint, hintGoesOn) + "start it again when it answers"
-	}
-	return err
+	return unavailable(fmt.Errorf("open database %s: %w", name, err))
 }

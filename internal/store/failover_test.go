@@ -99,6 +99,9 @@ func TestPostgresWithoutAStandbyIsRefused(t *testing.T) {
 	p := startPair(t)
 	_, err := Open(ctx, p.url, Options{HA: true})
 	wantError(t, err, qgjob.KindUnavailable, "no synchronous standby", "synchronous_standby_names")
+	if !Passing(err) {
+		t.Errorf("nobody would wait for it: %v", err)
+	}
 	p.must(t, p.primary.Synchronous("*"))
 	for _, level := range []string{"off", "local", "remote_write"} {
 		_, err := Open(ctx, p.url+"&synchronous_commit="+level, Options{HA: true})
@@ -127,6 +130,35 @@ func TestPostgresWithoutAStandbyIsRefused(t *testing.T) {
 	insist(t, func() (struct{}, error) { return struct{}{}, s.Ping(ctx) })
 	if runs := ok[[]qgjob.Run](t)(s.Runs(ctx, "", 0, 0)); len(runs) != 1 {
 		t.Errorf("%d runs; one was accepted", len(runs))
+	}
+	startsBesideADeadStandby(t, p)
+}
+
+// startsBesideADeadStandby: a start commits nothing that would wait for it, so
+// that the server can say what is wrong. Where there is all to commit yet, it
+// waits, and leaves when it is told to.
+func startsBesideADeadStandby(t *testing.T, p *pair) {
+	t.Helper()
+	p.must(t, p.primary.Exec("postgres", "CREATE DATABASE fresh"))
+	halted := ok[pgtest.Stopped](t)(p.standby.Halt("walreceiver"))
+	defer func() { _ = halted.Go() }()
+	ctx, stop := context.WithTimeout(context.Background(), time.Minute)
+	defer stop()
+	s := ok[*Store](t)(Open(ctx, p.url, Options{HA: true}))
+	defer func() { _ = s.Close() }()
+	wantError(t, s.Ping(ctx), qgjob.KindUnavailable, "standby")
+
+	leave, stop := context.WithCancel(ctx)
+	defer stop()
+	left := make(chan error, 1)
+	go func() {
+		_, err := Open(leave, strings.Replace(p.url, "/postgres?", "/fresh?", 1), Options{HA: true})
+		left <- err
+	}()
+	p.must(t, p.primary.Await(`SELECT COUNT(*) > 0 FROM pg_stat_activity WHERE datname = 'fresh' AND wait_event = 'SyncRep'`))
+	stop()
+	if err := <-left; err == nil || ctx.Err() != nil {
+		t.Errorf("told to leave: %v after %v", err, ctx.Err())
 	}
 }
 

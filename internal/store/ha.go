@@ -16,6 +16,12 @@ const (
 	heldUpWait    = 250 * time.Millisecond // for the lock, after it was not to be had in time
 )
 
+// What is said while commits wait for a standby in vain.
+const (
+	standbySilent = "the database's synchronous standby does not answer"
+	hintSilent    = "start it, or name another in synchronous_standby_names; nothing accepted was lost" + hintByItself
+)
+
 var (
 	errNoStandby = errors.New("no synchronous standby has taken the commit")
 	errSucceeded = errors.New("another primary has taken over")
@@ -68,8 +74,7 @@ func (w *writer) waited(ctx context.Context, err error) error {
 		scan: func(row scanner) error { return row.Scan(&waiting) }}}); e != nil || waiting == 0 {
 		return errors.Join(err, e)
 	}
-	return &qgjob.Error{Kind: qgjob.KindUnavailable, Err: errors.Join(errNoStandby, err), Message: "the database's synchronous standby does not answer",
-		Hint: "start it, or name another in synchronous_standby_names; nothing accepted was lost, and the server goes on by itself"}
+	return &qgjob.Error{Kind: qgjob.KindUnavailable, Err: errors.Join(errNoStandby, err), Message: standbySilent, Hint: hintSilent}
 }
 
 // end ends a transaction: what is left to be written goes with the commit, in

@@ -95,7 +95,7 @@ func (s *Store) openPostgres(ctx context.Context, url string) error {
 	db := stdlib.OpenDB(*c)
 	db.SetMaxIdleConns(1)
 	if err := preparePostgres(ctx, db, s.opts.HA, name); err != nil {
-		return errors.Join(opening(name, err), db.Close())
+		return errors.Join(s.unopened(name, err), db.Close())
 	}
 	reading := c.Copy()
 	reading.RuntimeParams["default_transaction_read_only"] = "on"
@@ -127,7 +127,7 @@ func (s *Store) openPostgres(ctx context.Context, url string) error {
 	s.writer.pulse, s.writer.reign, s.writer.warned = s.pulse, &s.reign, &warned
 	if err := s.writer.start(ctx); err != nil {
 		s.stopPulse()
-		return errors.Join(opening(name, err), s.read.Close(), db.Close())
+		return errors.Join(s.unopened(name, err), s.read.Close(), db.Close())
 	}
 	s.close = func() error {
 		s.stopPulse()
@@ -277,7 +277,9 @@ func explainPostgres(err error) (kind qgjob.Kind, message, hint string) {
 	var former *lease.FormerError
 	switch {
 	case errors.Is(err, errStandby):
-		return qgjob.KindUnavailable, "the database is read-only: it is a standby", "let --database name the primary too, or promote the standby; the server goes on by itself"
+		return qgjob.KindUnavailable, "the database is read-only: it is a standby", "let --database name the primary too, or promote the standby" + hintByItself
+	case errors.Is(err, errNoStandby):
+		return qgjob.KindUnavailable, standbySilent, hintSilent
 	case errors.As(err, &former):
 		return qgjob.KindUnavailable, "the database is a former primary", "stop that PostgreSQL server or make it a standby; if the database was set back on purpose, restart the qgjob servers"
 	}
@@ -311,7 +313,7 @@ func explainPostgres(err error) (kind qgjob.Kind, message, hint string) {
 	case "28":
 		return qgjob.KindUnavailable, "the database refused the login", "check user and password of --database (or PGPASSWORD, ~/.pgpass) and pg_hba.conf"
 	case "08", "57":
-		return qgjob.KindUnavailable, databaseLeft, "the server goes on as soon as PostgreSQL answers; nothing accepted was lost"
+		return qgjob.KindUnavailable, databaseLeft, hintGoesOn
 	case "53", "58":
 		return qgjob.KindUnavailable, "the database server has trouble of its own", "see PostgreSQL's log"
 	}

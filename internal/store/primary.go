@@ -21,6 +21,9 @@ const numberGap = 1_000_000
 // promotion, so that a check at the connection would say nothing.
 var errStandby = errors.New("the PostgreSQL server is a standby")
 
+// errUnnamedStandby refuses, with --ha, a primary whose commits wait for nobody.
+var errUnnamedStandby = errors.New("synchronous_standby_names is empty")
+
 // askPrimary tells which primary a server is. The timeline of the control file
 // lags behind a promotion by a checkpoint; that of the write position does not.
 const askPrimary = `SELECT pg_is_in_recovery(), CAST(system_identifier AS TEXT),
@@ -98,6 +101,7 @@ func demandStandby(standbys, level string) error {
 	e := &qgjob.Error{Kind: qgjob.KindUnavailable}
 	switch {
 	case standbys == "":
+		e.Err = errUnnamedStandby
 		e.Message = "the database has no synchronous standby, which --ha demands"
 		e.Hint = "set synchronous_standby_names on the PostgreSQL primary, such as 'ANY 1 (*)', and reload it; or leave --ha out"
 	case level != "on" && level != "remote_apply":

@@ -42,6 +42,9 @@ type Options struct {
 	// this one, from when the first of this version came to a shared database.
 	// Until then nothing is done that would confuse them: see upgrade.go.
 	UpgradeWithin time.Duration
+	// Retried says that Open is called again when it fails of what may pass (see
+	// Passing): its errors then promise that it goes on by itself.
+	Retried bool
 	// Ungrouped gives every operation a transaction of its own. It exists to
 	// be measured against.
 	Ungrouped bool
