@@ -70,23 +70,37 @@ func (a *agentRow) installed() *qgjob.Installed {
 // saveAgent brings the scheduler's view up to date and has the row written at
 // the end of the transaction.
 func (t *tx) saveAgent(a *agentRow) {
-	t.m.agents[a.id] = a
-	have, ok := t.m.state.Agent(a.id)
-	if !ok {
-		have.ID = a.id
-	}
-	t.m.state.SetAgent(a.scheduled(have))
+	t.saveRoutine(a)
+	t.dirty.agents[a.id] = true
+}
+
+// saveRoutine is saveAgent for what changes with the jobs: its sign of life,
+// what it has installed, and how often. Turns tell that and no more.
+func (t *tx) saveRoutine(a *agentRow) {
+	t.m.takeAgent(a)
 	if t.dirty.agents == nil {
 		t.dirty.agents = map[qgjob.AgentID]bool{}
 	}
-	t.dirty.agents[a.id] = true
+	if _, saved := t.dirty.agents[a.id]; !saved {
+		t.dirty.agents[a.id] = false
+	}
+}
+
+// takeAgent gives the scheduler an agent as it is now.
+func (m *mirror) takeAgent(a *agentRow) {
+	m.agents[a.id] = a
+	have, ok := m.state.Agent(a.id)
+	if !ok {
+		have.ID = a.id
+	}
+	m.state.SetAgent(a.scheduled(have))
 }
 
 // touch has an agent's row written although only its leases changed, so that
 // other servers learn of it.
 func (t *tx) touch(id qgjob.AgentID) {
 	if a := t.m.agents[id]; a != nil && t.w.sharing != nil {
-		t.saveAgent(a)
+		t.saveRoutine(a)
 	}
 }
 
@@ -133,11 +147,13 @@ func (t *tx) heard(a *agentRow) {
 	if a.online && t.nowMS-a.lastSeen < stale {
 		return
 	}
-	if !a.online {
-		t.note.Work, t.note.Agents = true, true
-	}
+	back := !a.online
 	a.online, a.lastSeen = true, t.nowMS
-	t.saveAgent(a)
+	t.saveRoutine(a)
+	if back {
+		t.note.Work, t.note.Agents = true, true
+		t.saveAgent(a)
+	}
 }
 
 // holds notes what the agent's device holds.
@@ -150,7 +166,7 @@ func (t *tx) holds(a *agentRow, in *qgjob.Installed) {
 		return
 	}
 	a.hasBuild, a.build = true, b
-	t.saveAgent(a)
+	t.saveRoutine(a)
 }
 
 // Register announces an agent. A greater incarnation than the stored one

@@ -7,6 +7,7 @@ import (
 
 	"github.com/qualgent/qgjob"
 	"github.com/qualgent/qgjob/internal/lease"
+	"github.com/qualgent/qgjob/internal/schedule"
 )
 
 // Start gives an agent leave to begin an attempt, or says to cancel it. A
@@ -183,9 +184,9 @@ func (t *tx) countInstall(j *jobRow, req *qgjob.CompleteRequest) error {
 		a.installs += done
 		a.avoided += avoided
 		if req.Install == qgjob.InstallFailed {
-			a.hasBuild = false
+			a.hasBuild, a.build = false, schedule.Build{}
 		}
-		t.saveAgent(a)
+		t.saveRoutine(a)
 	}
 	c, err := t.runOf(j)
 	if err != nil {

@@ -114,9 +114,9 @@ func (t *tx) start(b *batch) error {
 	t.begun = true
 	t.pending = w.dialect.begin(w.heldUp)
 	t.readCounters()
-	var c *changes
-	if w.behind && w.mirror != nil { // others write too: it will be asked for
-		c = t.askChanges(w.mirror.flush)
+	var turns map[int64]*turn
+	if w.behind && w.mirror != nil { // others write too: they will be asked for
+		turns = t.askTurns(w.mirror.flush)
 	}
 	if err := t.lock(); err != nil {
 		return err
@@ -133,7 +133,7 @@ func (t *tx) start(b *batch) error {
 			return err
 		}
 	}
-	if err := t.refresh(c); err != nil {
+	if err := t.refresh(turns); err != nil {
 		return fmt.Errorf("read the mirror: %w", err)
 	}
 	t.lookAhead(b.ops)
@@ -145,7 +145,7 @@ func (t *tx) start(b *batch) error {
 }
 
 // refresh gives the transaction a mirror of the database as it is now.
-func (t *tx) refresh(c *changes) error {
+func (t *tx) refresh(turns map[int64]*turn) error {
 	w := t.w
 	w.behind = w.mirror != nil && w.mirror.flush < t.seen
 	switch {
@@ -165,13 +165,13 @@ func (t *tx) refresh(c *changes) error {
 			return t.refresh(nil)
 		}
 		t.m = w.mirror
-		if c == nil {
-			c = t.askChanges(w.mirror.flush)
+		if turns == nil {
+			turns = t.askTurns(w.mirror.flush)
 			if err := t.sync(); err != nil {
-				return fmt.Errorf("read what others changed: %w", err)
+				return fmt.Errorf("read the turns of others: %w", err)
 			}
 		}
-		if err := t.catchUp(c); err != nil {
+		if err := t.catchUp(turns); err != nil {
 			return err
 		}
 	}

@@ -268,6 +268,7 @@ func (t *tx) learnAverage(k averageKey, seconds float64) error {
 	}
 	a = a.Observe(seconds)
 	t.m.learnt.averages[k] = a
+	t.turn.Learnt = append(t.turn.Learnt, learntOf{k.org, k.what})
 	return t.write("write the averages of "+string(k.org), `INSERT INTO org_averages (org_id, what, n, sum_s, flush) VALUES ($1, $2, $3, $4, $5)
 		ON CONFLICT (org_id, what) DO UPDATE SET n = excluded.n, sum_s = excluded.sum_s, flush = excluded.flush`, string(k.org), k.what, a.N, a.Sum, t.flush)
 }

@@ -109,6 +109,7 @@ func (s *Store) mend(ctx context.Context, r recounted) error {
 		g.Queue = schedule.Queue{Waiting: int(r.want.waiting), Work: float64(r.want.workMS) / 1000, Runs: int(r.want.runs),
 			HeadPriority: int(r.want.headPriority), HeadSubmitted: float64(r.want.headSubmitted) / 1000}
 		t.m.state.SetQueue(r.id, g.Queue)
+		t.group(r.id) // for other servers
 		t.note.Work = true
 		return nil
 	})

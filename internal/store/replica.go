@@ -8,20 +8,35 @@ import (
 	"github.com/qualgent/qgjob/internal/schedule"
 )
 
-// changes is what other servers have changed since a flush.
+// catchUp brings the mirror to the newest flush: by the turns of other servers,
+// or by the rows where one of them left none.
+func (t *tx) catchUp(turns map[int64]*turn) error {
+	list := inOrder(turns, t.m.flush, t.seen)
+	if list == nil {
+		if err := t.catchUpByRows(); err != nil {
+			return fmt.Errorf("read what others changed: %w", err)
+		}
+	} else if err := t.follow(list); err != nil {
+		return fmt.Errorf("follow turns %d to %d: %w", t.m.flush+1, t.seen, err)
+	}
+	t.m.flush = t.seen
+	return nil
+}
+
+// changes is what other servers have changed since a flush, as the rows tell.
 type changes struct {
 	orgs     []schedule.Org
 	averages []averageKey
 	groups   []schedule.Group
 	keys     []groupKey
 	agents   []*agentRow
-	turns    map[int64]*turn
+	leased   map[qgjob.AgentID][]*jobRow
 }
 
 // askChanges asks for what carries a later number than a flush. It is read
 // under the lock that all flushes take, so nothing moves meanwhile.
 func (t *tx) askChanges(since int64) *changes {
-	c := &changes{}
+	c := &changes{leased: map[qgjob.AgentID][]*jobRow{}}
 	t.ask(`SELECT org_id, weight, quota, vt, vt_at FROM orgs WHERE flush > 0 AND flush > $1`, []any{since}, func(row scanner) error {
 		o, err := scanOrg(row)
 		c.orgs = append(c.orgs, o)
@@ -43,38 +58,37 @@ func (t *tx) askChanges(since int64) *changes {
 		c.agents = append(c.agents, a)
 		return err
 	})
-	c.turns = t.askTurns(since)
+	t.ask(`SELECT j.org_id, j.group_id, j.lease_id, j.agent_id, j.estimate_ms FROM agents a JOIN jobs j ON j.agent_id = a.agent_id
+		WHERE a.flush > 0 AND a.flush > $1 AND j.state IN ('assigned', 'running', 'cancelling')`, []any{since}, func(row scanner) error {
+		j := &jobRow{}
+		err := row.Scan(&j.org, &j.group, &j.LeaseID, &j.Agent, &j.estimateMS)
+		c.leased[j.Agent] = append(c.leased[j.Agent], j)
+		return err
+	})
 	return c
 }
 
-// catchUp brings the mirror to the newest flush.
-func (t *tx) catchUp(c *changes) error {
+// catchUpByRows reads what changed, and forgets what no number tells of.
+func (t *tx) catchUpByRows() error {
+	c := t.askChanges(t.m.flush)
+	if err := t.sync(); err != nil {
+		return err
+	}
+	t.m.kept = newKept()
 	for _, o := range c.orgs {
 		t.m.takeOrg(o)
 	}
-	learnt := t.forgetLearnt(c.averages)
-	turns := inOrder(c.turns, t.m.flush, t.seen)
-	for i := range c.groups {
-		if turns == nil {
-			delete(t.m.fronts, c.groups[i].ID)
-		}
-		if err := t.adopt(c.groups[i], c.keys[i]); err != nil {
+	for i, g := range c.groups {
+		delete(t.m.fronts, g.ID)
+		if err := t.adopt(g, c.keys[i]); err != nil {
 			return fmt.Errorf("take changed groups: %w", err)
 		}
 	}
-	if err := t.catchUpAgents(c, turns); err != nil {
-		return err
+	for _, a := range c.agents {
+		t.m.takeAgent(a)
+		t.m.rehold(a.id, c.leased[a.id], schedule.Seconds(t.now))
 	}
-	for _, o := range turns {
-		t.m.follow(o)
-	}
-	for _, org := range learnt {
-		if err := t.followInstalls(org); err != nil {
-			return err
-		}
-	}
-	t.m.flush = t.seen
-	return nil
+	return t.relearn(c.averages)
 }
 
 // forgetLearnt throws away what others may have learnt better, to be looked up
@@ -121,36 +135,6 @@ func scanOrg(row scanner) (o schedule.Org, err error) {
 func (m *mirror) takeOrg(o schedule.Org) {
 	o.Running = m.state.Org(o.ID).Running
 	m.state.SetOrg(o)
-}
-
-// catchUpAgents takes the agents that changed, and what they hold now.
-func (t *tx) catchUpAgents(c *changes, turns []*turn) error {
-	for _, a := range c.agents {
-		t.m.agents[a.id] = a
-		have, _ := t.m.state.Agent(a.id)
-		have.ID = a.id
-		t.m.state.SetAgent(a.scheduled(have))
-	}
-	if turns != nil {
-		t.m.followHands(turns, schedule.Seconds(t.now))
-		return nil
-	}
-	t.m.kept = newKept()
-	holds := map[qgjob.AgentID][]*jobRow{}
-	err := t.each(`SELECT j.org_id, j.group_id, j.lease_id, j.agent_id, j.estimate_ms FROM agents a JOIN jobs j ON j.agent_id = a.agent_id
-		WHERE a.flush > 0 AND a.flush > $1 AND j.state IN ('assigned', 'running', 'cancelling')`, []any{t.m.flush}, func(row scanner) error {
-		j := &jobRow{}
-		err := row.Scan(&j.org, &j.group, &j.LeaseID, &j.Agent, &j.estimateMS)
-		holds[j.Agent] = append(holds[j.Agent], j)
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("read what the agents of other servers hold: %w", err)
-	}
-	for _, a := range c.agents {
-		t.m.rehold(a.id, holds[a.id], schedule.Seconds(t.now))
-	}
-	return nil
 }
 
 // rehold makes an agent hold these leases and no other. What it holds already

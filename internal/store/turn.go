@@ -3,36 +3,66 @@ package store
 import (
 	"encoding/json"
 	"fmt"
-	"maps"
 
 	"github.com/qualgent/qgjob"
+	"github.com/qualgent/qgjob/internal/schedule"
 )
 
-// turn tells other servers what a flush changed of what they remember, beyond
-// the rows that carry its number: whose leases are whose now, which jobs are
-// no longer what they were, and how queues moved. It is written with the flush;
-// the next to flush reads the turns that it has missed instead of the jobs.
-// A server of an earlier version writes none: then the jobs are read.
+// turn tells other servers what a flush changed of what they remember. It is
+// written with the flush; the next to flush reads the turns that it has missed
+// instead of the rows. A server of an earlier version writes none: then the
+// rows that carry later numbers are read, and what none tells is forgotten.
 type turn struct {
 	Jobs   []int64                `json:"jobs,omitempty"` // whose rows it wrote
-	Hands  map[qgjob.AgentID]hand `json:"hands,omitempty"`
-	Runs   []tallied              `json:"runs,omitempty"`
+	Agents map[qgjob.AgentID]hand `json:"agents,omitempty"`
+	Orgs   []orgNow               `json:"orgs,omitempty"`
+	Groups []groupNow             `json:"groups,omitempty"`
 	Queues []queueMove            `json:"queues,omitempty"` // in order
+	Runs   []tallied              `json:"runs,omitempty"`
+	Learnt []learntOf             `json:"learnt,omitempty"`
 }
 
 // hand is what an agent holds, and when it is expected to be free, installs
-// included.
+// included. Read: its row changed in other ways, too.
 type hand struct {
-	FreeAt float64     `json:"f,omitempty"`
-	Leases []heldLease `json:"l,omitempty"`
+	Read    bool                       `json:"r,omitempty"`
+	Seen    int64                      `json:"s"`
+	Build   *[3]string                 `json:"b,omitempty"` // org, version, sum
+	Done    int64                      `json:"i,omitempty"` // installs
+	Avoided int64                      `json:"a,omitempty"`
+	FreeAt  float64                    `json:"f,omitempty"`
+	Leases  map[qgjob.LeaseID]heldThen `json:"l,omitempty"`
 }
 
-// heldLease is what the mirror must know of a lease.
-type heldLease struct {
-	Lease      qgjob.LeaseID `json:"l"`
-	Org        qgjob.OrgID   `json:"o"`
-	Group      int64         `json:"g"`
-	EstimateMS int64         `json:"e"`
+// heldThen is a holding on its way.
+type heldThen struct {
+	Org        qgjob.OrgID `json:"o"`
+	Group      int64       `json:"g"`
+	EstimateMS int64       `json:"e"`
+}
+
+// orgNow is an org after a flush.
+type orgNow struct {
+	Org    qgjob.OrgID `json:"o"`
+	Weight float64     `json:"w"`
+	Quota  int         `json:"q,omitempty"`
+	Used   float64     `json:"u"`
+	At     float64     `json:"t"`
+}
+
+// groupNow is what waits of a group after a flush.
+type groupNow struct {
+	Group int64 `json:"g"`
+	schedule.Queue
+}
+
+// queueMove is one change of a group's queue: a job left it; a new run's jobs
+// came behind the others of their priority; or, with neither, any other.
+type queueMove struct {
+	Group    int64 `json:"g"`
+	Left     int64 `json:"j,omitempty"`
+	Run      int64 `json:"r,omitempty"`
+	Priority int   `json:"p,omitempty"` // of new jobs
 }
 
 // tallied is a run's tally after a flush. Unread: it changed in a way that the
@@ -45,13 +75,10 @@ type tallied struct {
 	Stop     qgjob.Reason `json:"s,omitempty"`
 }
 
-// queueMove is one change of a group's queue: a job left it; a new run's jobs
-// came behind the others of their priority; or, with neither, any other.
-type queueMove struct {
-	Group    int64 `json:"g"`
-	Left     int64 `json:"j,omitempty"`
-	Run      int64 `json:"r,omitempty"`
-	Priority int   `json:"p,omitempty"` // of new jobs
+// learntOf is an average that changed.
+type learntOf struct {
+	Org  qgjob.OrgID `json:"o"`
+	What string      `json:"w"`
 }
 
 const (
@@ -62,9 +89,6 @@ const (
 
 // record notes a change of a queue for other servers.
 func (t *tx) record(m queueMove) {
-	if t.w.sharing == nil {
-		return
-	}
 	if n := len(t.turn.Queues); n > 0 && t.turn.Queues[n-1] == m {
 		return // the jobs of a run come one by one
 	}
@@ -76,21 +100,7 @@ func (t *tx) writeTurn() error {
 	if t.w.sharing == nil || t.writes == 0 {
 		return nil
 	}
-	t.turn.Hands = make(map[qgjob.AgentID]hand, len(t.dirty.agents))
-	for id := range t.dirty.agents {
-		a, _ := t.m.state.Agent(id)
-		in := hand{FreeAt: a.FreeAt}
-		for l, h := range t.m.held[id] {
-			in.Leases = append(in.Leases, heldLease{l, h.org, int64(h.group), h.estimateMS})
-		}
-		t.turn.Hands[id] = in
-	}
-	for id, c := range t.known.tallies {
-		if c.changed {
-			n := c.now
-			t.turn.Runs = append(t.turn.Runs, tallied{Run: int64(id), Counts: [6]int{n.Total, n.Passed, n.Failed, n.Errored, n.Cancelled, n.Flaky}, FailFast: c.failFast, Stop: c.stop})
-		}
-	}
+	t.fillTurn()
 	body, err := json.Marshal(&t.turn)
 	if err != nil {
 		return err
@@ -100,6 +110,37 @@ func (t *tx) writeTurn() error {
 	}
 	return t.write("leave a turn", `INSERT INTO turns (slot, number, body) VALUES ($1, $2, $3)
 		ON CONFLICT (slot) DO UPDATE SET number = excluded.number, body = excluded.body`, t.flush%turnSlots, t.flush, string(body))
+}
+
+// fillTurn adds what stands in the mirror now.
+func (t *tx) fillTurn() {
+	t.turn.Agents = make(map[qgjob.AgentID]hand, len(t.dirty.agents))
+	for id, read := range t.dirty.agents {
+		a := t.m.agents[id]
+		scheduled, _ := t.m.state.Agent(id)
+		h := hand{Read: read, Seen: a.lastSeen, Done: a.installs, Avoided: a.avoided, FreeAt: scheduled.FreeAt, Leases: map[qgjob.LeaseID]heldThen{}}
+		if a.hasBuild {
+			h.Build = &[3]string{string(a.build.Org), string(a.build.Version), string(a.build.SHA)}
+		}
+		for l, held := range t.m.held[id] {
+			h.Leases[l] = heldThen{held.org, int64(held.group), held.estimateMS}
+		}
+		t.turn.Agents[id] = h
+	}
+	for id := range t.dirty.orgs {
+		o := t.m.state.Org(id)
+		t.turn.Orgs = append(t.turn.Orgs, orgNow{id, o.Weight, o.Quota, o.Used.Seconds, o.Used.At})
+	}
+	for id := range t.groups {
+		g, _ := t.m.state.Group(id)
+		t.turn.Groups = append(t.turn.Groups, groupNow{int64(id), g.Queue})
+	}
+	for id, c := range t.known.tallies {
+		if c.changed {
+			n := c.now
+			t.turn.Runs = append(t.turn.Runs, tallied{Run: int64(id), Counts: [6]int{n.Total, n.Passed, n.Failed, n.Errored, n.Cancelled, n.Flaky}, FailFast: c.failFast, Stop: c.stop})
+		}
+	}
 }
 
 // askTurns asks for the turns that follow a flush.
@@ -137,8 +178,34 @@ func inOrder(turns map[int64]*turn, since, seen int64) []*turn {
 	return list
 }
 
-// follow brings what the mirror keeps beyond numbered rows up to date.
-func (m *mirror) follow(o *turn) {
+// follow brings the mirror up to date by what other servers tell.
+func (t *tx) follow(turns []*turn) error {
+	hands := map[qgjob.AgentID]hand{}
+	var averages []averageKey
+	for _, o := range turns {
+		for id, h := range o.Agents {
+			h.Read = h.Read || hands[id].Read
+			hands[id] = h
+		}
+		for _, l := range o.Learnt {
+			averages = append(averages, averageKey{l.Org, l.What})
+		}
+		t.m.followRows(o)
+		for _, n := range o.Orgs {
+			t.m.takeOrg(schedule.Org{ID: n.Org, Weight: n.Weight, Quota: n.Quota, Used: schedule.Usage{Seconds: n.Used, At: n.At}})
+		}
+		if err := t.followGroups(o); err != nil {
+			return err
+		}
+	}
+	if err := t.followHands(hands); err != nil {
+		return err
+	}
+	return t.relearn(averages)
+}
+
+// followRows drops what the mirror keeps of rows that changed.
+func (m *mirror) followRows(o *turn) {
 	for _, id := range o.Jobs {
 		m.kept.forget(qgjob.JobID(id))
 	}
@@ -167,21 +234,69 @@ func (m *mirror) follow(o *turn) {
 	}
 }
 
-// followHands has agents hold what the last turn that names them says.
-func (m *mirror) followHands(turns []*turn, now float64) {
-	last := map[qgjob.AgentID]hand{}
-	for _, o := range turns {
-		maps.Copy(last, o.Hands)
-	}
-	for id, in := range last {
-		jobs := make([]*jobRow, len(in.Leases))
-		for i, h := range in.Leases {
-			jobs[i] = &jobRow{org: h.Org, group: qgjob.GroupID(h.Group), estimateMS: h.EstimateMS}
-			jobs[i].LeaseID, jobs[i].Agent = h.Lease, id
+func (t *tx) followGroups(o *turn) error {
+	for _, n := range o.Groups {
+		id := qgjob.GroupID(n.Group)
+		g, known := t.m.state.Group(id)
+		if !known { // new, or forgotten
+			if _, err := t.groupByID(id); err != nil {
+				return err
+			}
 		}
-		m.rehold(id, jobs, now)
-		a, _ := m.state.Agent(id)
-		a.FreeAt = in.FreeAt
-		m.state.SetAgent(a)
+		t.m.state.SetQueue(id, n.Queue)
+		if known {
+			if err := t.knowUpload(installKey{g.Build, g.Target}); err != nil {
+				return err
+			}
+		}
 	}
+	return nil
+}
+
+// followHands has agents be and hold what was told of them last.
+func (t *tx) followHands(hands map[qgjob.AgentID]hand) error {
+	for id, h := range hands {
+		if h.Read || t.m.agents[id] == nil {
+			t.ask(`SELECT `+agentColumns+` FROM agents WHERE agent_id = $1`, []any{string(id)}, func(row scanner) error {
+				a, err := scanAgent(row)
+				if err == nil {
+					t.m.takeAgent(a)
+				}
+				return err
+			})
+			continue
+		}
+		a := t.m.agents[id]
+		a.lastSeen, a.installs, a.avoided = h.Seen, h.Done, h.Avoided
+		if a.hasBuild, a.build = h.Build != nil, (schedule.Build{}); a.hasBuild {
+			a.build = schedule.Build{Org: qgjob.OrgID(h.Build[0]), Version: qgjob.AppVersionID(h.Build[1]), SHA: qgjob.Sum(h.Build[2])}
+		}
+		t.m.takeAgent(a)
+	}
+	if err := t.sync(); err != nil {
+		return err
+	}
+	for id, h := range hands {
+		jobs := make([]*jobRow, 0, len(h.Leases))
+		for l, held := range h.Leases {
+			j := &jobRow{org: held.Org, group: qgjob.GroupID(held.Group), estimateMS: held.EstimateMS}
+			j.LeaseID, j.Agent = l, id
+			jobs = append(jobs, j)
+		}
+		t.m.rehold(id, jobs, schedule.Seconds(t.now))
+		a, _ := t.m.state.Agent(id)
+		a.FreeAt = h.FreeAt
+		t.m.state.SetAgent(a)
+	}
+	return nil
+}
+
+// relearn looks up anew what others have learnt.
+func (t *tx) relearn(averages []averageKey) error {
+	for _, org := range t.forgetLearnt(averages) {
+		if err := t.followInstalls(org); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -45,7 +45,7 @@ type tx struct {
 	pending  []statement                   // to be sent with the next answer that is waited for
 	groups   map[qgjob.GroupID]*groupDelta // changed, to be written at the end
 	dirty    struct {
-		agents map[qgjob.AgentID]bool
+		agents map[qgjob.AgentID]bool // whether more than the routine changed
 		orgs   map[qgjob.OrgID]bool
 
 		counters map[string]bool
