@@ -26,6 +26,9 @@ type dialect interface {
 	bulkInsert(table, columns string, rows, width int) string
 	// place is where the n-th argument goes.
 	place(n int) string
+	// among is a further condition of an update of n rows, for the planner: the
+	// column is one of the first arguments of each row, of so many each.
+	among(column string, n, width int) string
 	// clean makes texts storable; most are already.
 	clean(args []any)
 	// lost reports that an error took the connection with it.

@@ -167,5 +167,6 @@ func updateText(d dialect, table, key, columns string, n int) string {
 		}
 		fmt.Fprintf(&b, "%s.%s = v.column%d", table, strings.Fields(c)[0], i+1)
 	}
+	b.WriteString(d.among(table+"."+strings.Fields(key)[0], n, width))
 	return b.String()
 }

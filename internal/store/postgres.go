@@ -114,9 +114,11 @@ func (s *Store) openPostgres(ctx context.Context, url string) error {
 	}
 	writing.RuntimeParams["lock_timeout"] = strconv.FormatInt(wait.Milliseconds(), 10)
 	// A plan made while a table is small reads it whole, or by any index and
-	// sorts it, and is kept while it grows.
+	// sorts it, or puts it into a hash table, and is kept while it grows.
 	writing.RuntimeParams["enable_seqscan"] = "off"
 	writing.RuntimeParams["enable_sort"] = "off"
+	writing.RuntimeParams["enable_hashjoin"] = "off"
+	writing.RuntimeParams["enable_mergejoin"] = "off"
 	writing.RuntimeParams["jit"] = "off" // what has no index seems dear enough to be compiled
 	// Planning an update of 64 rows costs more than making it, and no value
 	// changes what the plan should be.
@@ -231,6 +233,17 @@ func (postgresDialect) bulkInsert(table, columns string, rows, width int) string
 }
 
 func (postgresDialect) place(n int) string { return "$" + strconv.Itoa(n) }
+
+// among keeps PostgreSQL from a plan that goes through all the table and
+// compares each row with each value: it is cheapest while the table is small,
+// and kept while it grows.
+func (d postgresDialect) among(column string, n, width int) string {
+	places := make([]string, n)
+	for row := range n {
+		places[row] = d.place(row*width + 1)
+	}
+	return " AND " + column + " IN (" + strings.Join(places, ", ") + ")"
+}
 
 // clean replaces what PostgreSQL refuses in a text: NUL and broken UTF-8, as
 // they come in the output of tests.

@@ -66,9 +66,13 @@ func (sqliteDialect) begin(bool) []statement {
 }
 func (sqliteDialect) snapshot() *sql.TxOptions { return &sql.TxOptions{ReadOnly: true} }
 func (sqliteDialect) place(int) string         { return "?" }
-func (sqliteDialect) clean([]any)              {}
-func (sqliteDialect) lost(error) bool          { return false }
-func (sqliteDialect) sharing() *sharing        { return nil }
+
+// among is not needed: SQLite looks each row of the values up in the table.
+func (sqliteDialect) among(string, int, int) string { return "" }
+
+func (sqliteDialect) clean([]any)       {}
+func (sqliteDialect) lost(error) bool   { return false }
+func (sqliteDialect) sharing() *sharing { return nil }
 
 // bulkInsert uses plain parameters: SQLite looks a numbered one up by its
 // name, which costs time by the square of their number.
