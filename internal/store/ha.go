@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -85,6 +86,11 @@ func (w *writer) waited(ctx context.Context, err error) error {
 func (w *writer) end(t *tx) error {
 	if t.writes == 0 {
 		return w.line.run(t.ctx, "ROLLBACK")
+	}
+	if slices.ContainsFunc(t.pending, func(st statement) bool { return st.scan != nil }) { // what cannot be read must not be committed
+		if err := t.sync(); err != nil {
+			return err
+		}
 	}
 	if !w.opts.HA {
 		t.pending = append(t.pending, commitStatement)

@@ -31,7 +31,7 @@ type countedKey struct {
 // otherCount is what counted makes PostgreSQL say.
 const otherCount = "another number of rows"
 
-// counted makes a statement fail when it does not change as many rows as it
+// count makes a statement fail when it does not change as many rows as it
 // must: what follows in the pipeline, the commit among it, is then not done.
 func (p *pipeline) count(st *statement) string {
 	if st.want == anyRows || st.scan != nil {
