@@ -11,26 +11,36 @@ import (
 )
 
 // TestPostgres holds PostgreSQL against the specification of the store.
-func TestPostgres(t *testing.T) { onPostgres(t, storetest.Database{}, "8") }
+func TestPostgres(t *testing.T) { onPostgres(t, storetest.Database{}, "8", storetest.Run) }
 
-// TestPostgresByTurns holds three servers on one PostgreSQL against it, each of
-// which does every third step and must know what the others did.
-func TestPostgresByTurns(t *testing.T) { onPostgres(t, storetest.Database{Servers: 3}, "8") }
+// TestPostgresByTurns holds three servers on one PostgreSQL against a model.
+// Each does every third step and must know what the others did.
+func TestPostgresByTurns(t *testing.T) {
+	onPostgres(t, storetest.Database{Servers: 3}, "8", storetest.RunRandom)
+}
+
+// TestPostgresByTurnsSlow holds them against the whole specification.
+func TestPostgresByTurnsSlow(t *testing.T) {
+	if os.Getenv("QGJOB_SLOW") == "" {
+		t.Skip("the whole suite once more: set QGJOB_SLOW=1")
+	}
+	onPostgres(t, storetest.Database{Servers: 3}, "8", storetest.Run)
+}
 
 // TestPostgresWithHistorySlow is TestSQLiteWithHistory there.
 func TestPostgresWithHistorySlow(t *testing.T) {
 	if os.Getenv("QGJOB_SLOW") == "" {
 		t.Skip("the whole suite once more: set QGJOB_SLOW=1")
 	}
-	onPostgres(t, storetest.Database{Archive: true}, "3")
+	onPostgres(t, storetest.Database{Archive: true}, "3", storetest.Run)
 }
 
-func onPostgres(t *testing.T, db storetest.Database, checks string) {
+func onPostgres(t *testing.T, db storetest.Database, checks string, run func(*testing.T, func(testing.TB) storetest.Database)) {
 	t.Helper()
 	store.FreshPostgres(t) // starts the cluster outside the suite's bubbles
 	fewer(t, checks)
 	db.Audit = func(ctx context.Context, s *store.Store) error { return s.Audit(ctx) }
-	storetest.Run(t, func(t testing.TB) storetest.Database {
+	run(t, func(t testing.TB) storetest.Database {
 		url, db := store.FreshPostgres(t), db
 		db.Open = func(t testing.TB, opts store.Options) *store.Store {
 			t.Helper()

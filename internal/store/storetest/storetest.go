@@ -52,13 +52,18 @@ func Run(t *testing.T, fresh func(t testing.TB) Database) {
 			})
 		})
 	}
-	t.Run("random operations against a model", func(t *testing.T) {
-		t.Parallel()
-		random(t, fresh)
-	})
+	RunRandom(t, fresh)
 	t.Run("batch/as if taken one by one", func(t *testing.T) {
 		t.Parallel()
 		sameAsOneByOne(t, fresh)
+	})
+}
+
+// RunRandom runs the one test of the suite that does a bit of everything.
+func RunRandom(t *testing.T, fresh func(t testing.TB) Database) {
+	t.Run("random operations against a model", func(t *testing.T) {
+		t.Parallel()
+		random(t, fresh)
 	})
 }
 
