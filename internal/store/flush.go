@@ -204,7 +204,7 @@ func (w *writer) commit(t *tx) error {
 	var unknown *unknownError
 	if errors.As(err, &unknown) {
 		w.forget(t)
-	} else if err != nil && t.stamped && w.dialect.lost(err) {
+	} else if undone := (*undoneError)(nil); err != nil && t.stamped && w.dialect.lost(err) && !errors.As(err, &undone) {
 		w.heard(err)
 		err = w.settle(t, err)
 	}
@@ -241,6 +241,16 @@ func (e *unknownError) Unwrap() error {
 	return &qgjob.Error{Kind: qgjob.KindUnavailable, Message: "the database went away before it said whether it had accepted this",
 		Hint: "try again; with the same Idempotency-Key nothing is submitted twice"}
 }
+
+// undoneError: what comes before a commit failed, so that the commit was not
+// done, whatever became of the connection.
+type undoneError struct{ cause error }
+
+// Error says what happened.
+func (e *undoneError) Error() string { return e.cause.Error() }
+
+// Unwrap gives the cause.
+func (e *undoneError) Unwrap() error { return e.cause }
 
 // settle asks, over a new connection, what became of a transaction whose
 // commit was sent: nil when it is committed. The lock is what makes the answer

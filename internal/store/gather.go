@@ -92,8 +92,11 @@ func (s *savedJob) row() []any {
 		string(j.AvoidAgent), ms(j.AvoidUntil), ms(j.StartedAt), j.finished}
 }
 
-// gather queues the statements for what was gathered.
+// gather queues the statements for what was gathered. They were counted when
+// that was: an operation that reads has not written what others have.
 func (t *tx) gather() error {
+	counted := t.writes
+	defer func() { t.writes = counted }()
 	g := t.gathered
 	t.gathered = gathered{}
 	waiting := t.pending

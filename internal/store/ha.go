@@ -96,7 +96,11 @@ func (w *writer) end(t *tx) error {
 		t.pending = append(t.pending, commitStatement)
 	}
 	w.warned.take()
-	if err := t.sync(); err != nil {
+	err := t.sync()
+	if err != nil && w.opts.HA {
+		return &undoneError{err} // the commit was not sent
+	}
+	if err != nil {
 		return err
 	}
 	if w.opts.HA {

@@ -147,6 +147,7 @@ func (t *tx) moveGroup(j *jobRow, before lease.Job) error {
 		f.came(j) // it never left, and is another row now
 	}
 	if is {
+		t.group(j.group) // its row tells servers that leave no turns, or find none
 		t.record(queueMove{Group: int64(j.group)})
 	} else if was {
 		t.record(queueMove{Group: int64(j.group), Left: int64(j.id), Run: int64(j.run)})

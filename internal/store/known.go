@@ -113,9 +113,10 @@ func placesOf(d dialect, n int) string {
 }
 
 // recall takes a lease from what the mirror keeps. One that is held is of an
-// attempt that goes on.
+// attempt that goes on; one that this transaction has ended, and forgotten, is
+// to be read.
 func (t *tx) recall(id qgjob.LeaseID) {
-	if j := t.m.kept.leases[id]; j != nil && t.known.leases[id] == nil {
+	if j := t.m.kept.leases[id]; j != nil && j.LeaseID == id && j.State.Leased() && t.known.leases[id] == nil {
 		t.known.leases[id] = &leasedJob{job: t.know(j), attempt: lease.Attempt{LeaseID: id}}
 	}
 }

@@ -3,6 +3,7 @@ package store
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/qualgent/qgjob"
 	"github.com/qualgent/qgjob/internal/schedule"
@@ -268,7 +269,9 @@ func (t *tx) learnAverage(k averageKey, seconds float64) error {
 	}
 	a = a.Observe(seconds)
 	t.m.learnt.averages[k] = a
-	t.turn.Learnt = append(t.turn.Learnt, learntOf{k.org, k.what})
+	if l := (learntOf{k.org, k.what}); !slices.Contains(t.turn.Learnt, l) {
+		t.turn.Learnt = append(t.turn.Learnt, l)
+	}
 	return t.write("write the averages of "+string(k.org), `INSERT INTO org_averages (org_id, what, n, sum_s, flush) VALUES ($1, $2, $3, $4, $5)
 		ON CONFLICT (org_id, what) DO UPDATE SET n = excluded.n, sum_s = excluded.sum_s, flush = excluded.flush`, string(k.org), k.what, a.N, a.Sum, t.flush)
 }

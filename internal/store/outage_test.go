@@ -274,6 +274,41 @@ func TestNobodyKnowsWhatBecameOfACommit(t *testing.T) {
 	audit(t, s)
 }
 
+// TestARefusalBeforeTheCommitIsCertain: what PostgreSQL refuses ahead of the
+// commit is not done. Nobody needs to be asked, and nobody is told otherwise.
+func TestARefusalBeforeTheCommitIsCertain(t *testing.T) {
+	ctx := context.Background()
+	c := startCutter(t, FreshPostgres(t))
+	s := ok[*Store](t)(Open(ctx, c.url, Options{Alone: true}))
+	defer func() { _ = s.Close() }()
+	release := hold(t, s)
+	s.writer.patience = 300 * time.Millisecond
+	done := make(chan error, 1)
+	go func() {
+		done <- s.update(ctx, func(tx *tx) error {
+			c.closed.Store(true) // and nobody gets through any more
+			if _, err := tx.exec(`SET LOCAL transaction_read_only = on`); err != nil {
+				return err
+			}
+			return tx.write("write an org", `INSERT INTO orgs (org_id) VALUES ('acme')`)
+		})
+	}()
+	waitQueued(t, s, 1)
+	release()
+	err := <-done
+	wantError(t, err, qgjob.KindUnavailable, "the database")
+	if err != nil && strings.Contains(err.Error(), "before it said") {
+		t.Errorf("it was refused, and answered: %v", err)
+	}
+	c.closed.Store(false)
+	for s.Ping(ctx) != nil {
+	}
+	if hasOrg(t, s, "acme") {
+		t.Error("refused, and there")
+	}
+	audit(t, s)
+}
+
 // TestTheDatabaseGoesAwayAndComesBack: what is asked meanwhile is refused as
 // unavailable, with a reason and without the password; afterwards the store
 // goes on by itself, and nothing accepted is lost.

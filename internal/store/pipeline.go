@@ -98,6 +98,10 @@ func (p *pipeline) together(ctx context.Context, list []statement) (err error) {
 	}()
 	for i := range list {
 		if err := list[i].read(results); err != nil {
+			var said *pgconn.PgError
+			if errors.As(err, &said) && said.Severity == "ERROR" && list[i].query != commitStatement.query {
+				err = &undoneError{err} // answers come in order: nothing behind it was done
+			}
 			return list[i].explain(err)
 		}
 	}

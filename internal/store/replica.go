@@ -3,6 +3,7 @@ package store
 import (
 	"fmt"
 	"maps"
+	"slices"
 
 	"github.com/qualgent/qgjob"
 	"github.com/qualgent/qgjob/internal/schedule"
@@ -98,10 +99,10 @@ func (t *tx) forgetLearnt(changed []averageKey) (installs []qgjob.OrgID) {
 	tests := false
 	for _, k := range changed {
 		delete(t.m.learnt.averages, k)
-		if k.what == whatInstall {
-			installs = append(installs, k.org)
-		} else {
+		if k.what != whatInstall {
 			tests = true
+		} else if !slices.Contains(installs, k.org) {
+			installs = append(installs, k.org)
 		}
 	}
 	if tests {

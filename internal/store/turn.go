@@ -2,7 +2,6 @@ package store
 
 import (
 	"encoding/json"
-	"fmt"
 
 	"github.com/qualgent/qgjob"
 	"github.com/qualgent/qgjob/internal/schedule"
@@ -13,6 +12,7 @@ import (
 // instead of the rows. A server of an earlier version writes none: then the
 // rows that carry later numbers are read, and what none tells is forgotten.
 type turn struct {
+	Form   int                    `json:"v"`              // turnForm, or it is of a server that tells something else
 	Jobs   []int64                `json:"jobs,omitempty"` // whose rows it wrote
 	Agents map[qgjob.AgentID]hand `json:"agents,omitempty"`
 	Orgs   []orgNow               `json:"orgs,omitempty"`
@@ -82,6 +82,7 @@ type learntOf struct {
 }
 
 const (
+	turnForm  = 1        // raise it with any change of what a turn says
 	turnSlots = 128      // rows in which turns are kept, by turns
 	turnsMost = 8        // that are read to catch up; more are not worth it
 	turnBytes = 64 << 10 // of one; a larger one is not written
@@ -114,6 +115,7 @@ func (t *tx) writeTurn() error {
 
 // fillTurn adds what stands in the mirror now.
 func (t *tx) fillTurn() {
+	t.turn.Form = turnForm
 	t.turn.Agents = make(map[qgjob.AgentID]hand, len(t.dirty.agents))
 	for id, read := range t.dirty.agents {
 		a := t.m.agents[id]
@@ -156,9 +158,8 @@ func (t *tx) askTurns(since int64) map[int64]*turn {
 		if err := row.Scan(&number, &body); err != nil {
 			return err
 		}
-		turns[number] = &turn{}
-		if err := json.Unmarshal(body, turns[number]); err != nil {
-			return fmt.Errorf("read turn %d: %w", number, err)
+		if o := (&turn{}); json.Unmarshal(body, o) == nil && o.Form == turnForm {
+			turns[number] = o // any other is as good as missing
 		}
 		return nil
 	})

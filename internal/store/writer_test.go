@@ -162,6 +162,31 @@ func TestABadOperationDoesNotFailItsNeighbours(t *testing.T) {
 	}
 }
 
+// TestARefusalBesideWrites: who is refused after it has read, and wrote
+// nothing, has not written what its neighbours did.
+func TestARefusalBesideWrites(t *testing.T) {
+	ctx := context.Background()
+	s := openTest(t, Options{})
+	registerOn(t, s, "a1")
+	ok[qgjob.SubmitResponse](t)(s.Submit(ctx, "", oneJob("acme", 5)))
+	id := claimOn(t, s, "a1", "claim-1")[0].LeaseID
+	tries := 0
+	errs := together(t, s, func(t *tx) error {
+		tries++
+		_, err := t.renew(id)
+		return err
+	}, func(t *tx) error {
+		if _, err := t.job(1); err != nil {
+			return err
+		}
+		return qgjob.Conflict(qgjob.CodeTerminal, "refused after it read")
+	})
+	if errs[0] != nil || qgjob.CodeOf(errs[1]) != qgjob.CodeTerminal || tries != 1 {
+		t.Errorf("%d tries: %v", tries, errs)
+	}
+	audit(t, s)
+}
+
 func TestAfterARollbackNothingIsLostOrDoubled(t *testing.T) {
 	ctx := context.Background()
 	s := openTest(t, Options{})
