@@ -10,6 +10,7 @@ BUILD := CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X github.com/qualgent
 GOTEST := go run ./script/check/gotest
 BROWSER := QGJOB_REQUIRE_BROWSER=1 QGJOB_CHROMIUM="$$(script/setup/chromium)"
 ADB := QGJOB_REQUIRE_ADB=1 QGJOB_ADB="$$(script/setup/adb)"
+FAKETIME := QGJOB_FAKETIME="$$(script/setup/faketime)"
 POSTGRES := QGJOB_REQUIRE_POSTGRES=1 QGJOB_POSTGRES="$$(script/setup/postgres)"
 BENCH ?= .
 LINT := .bin/golangci-lint
@@ -36,6 +37,10 @@ setup: ## install what demo and test need: npm packages, a Chromium
 setup-postgres:
 	@script/setup/postgres >/dev/null
 
+.PHONY: setup-faketime
+setup-faketime:
+	@script/setup/faketime >/dev/null
+
 .PHONY: setup-adb
 setup-adb:
 	@script/setup/adb >/dev/null
@@ -50,15 +55,15 @@ test: setup setup-postgres setup-adb ## run all tests but the slow ones; a skipp
 
 # Slow tests have Slow or Kill in their names and look at QGJOB_SLOW. Running none of them is a failure.
 .PHONY: test-slow
-test-slow: setup setup-postgres $(ACT) ## run the slow tests too: fault rounds (ROUNDS=10), whole workflows
-	@$(BROWSER) $(POSTGRES) QGJOB_REQUIRE_ACT=1 QGJOB_SLOW=1 QGJOB_FAULT_ROUNDS=$(or $(ROUNDS),10) \
+test-slow: setup setup-postgres setup-faketime $(ACT) ## run the slow tests too: fault rounds (ROUNDS=10), whole workflows
+	@$(BROWSER) $(POSTGRES) $(FAKETIME) QGJOB_REQUIRE_ACT=1 QGJOB_SLOW=1 QGJOB_FAULT_ROUNDS=$(or $(ROUNDS),10) \
 		$(GOTEST) -must-run '(?i)chromium|postgres|QGJOB_SLOW' -- -count=1 -timeout 25m -run 'Slow|Kill' ./...
 
 # SEED=… plays a printed seed again. A thousand rounds take about two hours.
 .PHONY: faults
-faults: setup-postgres ## break whole farms, ROUNDS=1000 times, and print what became of their jobs
+faults: setup-postgres setup-faketime ## break whole farms, ROUNDS=1000 times, and print what became of their jobs
 	@script/setup/versions
-	@$(POSTGRES) QGJOB_SLOW=1 QGJOB_FAULTS=all QGJOB_SEED=$(SEED) QGJOB_FAULT_ROUNDS=$(or $(ROUNDS),1000) \
+	@$(POSTGRES) $(FAKETIME) QGJOB_SLOW=1 QGJOB_FAULTS=all QGJOB_SEED=$(SEED) QGJOB_FAULT_ROUNDS=$(or $(ROUNDS),1000) \
 		go test -count=1 -timeout 24h -v ./faults
 
 .PHONY: fuzz
