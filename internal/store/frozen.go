@@ -11,9 +11,11 @@ import (
 // A server that is frozen (SIGSTOP, a paused machine) between two round trips
 // of a flush is undone by PostgreSQL itself; see fleeting. One that is frozen
 // in the middle of what it sends, or before it has read a long answer, is not:
-// no timeout of PostgreSQL runs there, and the line is alive. It would keep
-// the lock of flushes for as long as it is frozen. So whoever waits for that
-// lock looks who has it, and ends such a session.
+// no timeout of PostgreSQL runs there, and the line is alive. Nor is anybody
+// undone in time when the clock of PostgreSQL's machine was set back meanwhile:
+// its timeouts are reckoned by that. They would keep the lock of flushes for as
+// long as that lasts. So whoever waits for the lock looks who has it, and ends
+// such a session.
 //
 // To end one that only seems frozen costs it a try, and nothing else: what it
 // had begun is undone, and its writer does it again, or asks what became of
@@ -45,7 +47,7 @@ func newSuspect() suspect { return suspect{sending: thinkWithin, reading: flushW
 // that it hits nobody who has the same pid later.
 //
 // The state is 'active' throughout a pipeline; between round trips it is 'idle
-// in transaction', where timeouts run. state_change says when the last message
+// in transaction', where a timeout runs. state_change says when the last message
 // that begins something (Parse, Bind, Execute) was taken, not since when he
 // waits: the statement itself may have taken long. Therefore one look says
 // nothing. Two looks with the same mark do: in between nothing was begun, and
@@ -59,7 +61,7 @@ const askSuspect = `WITH held AS (
 	FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
 	WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
 		AND (CAST(l.classid AS BIGINT) << 32) + CAST(l.objid AS BIGINT) = $1
-		AND (a.backend_start IS NULL OR a.state = 'active' AND a.wait_event IN ('ClientRead', 'ClientWrite'))
+		AND (a.backend_start IS NULL OR a.wait_event IN ('ClientRead', 'ClientWrite'))
 		AND NOT EXISTS (SELECT 1 FROM pg_locks c WHERE c.pid = l.pid AND c.locktype = 'advisory' AND c.objsubid = 1
 			AND (CAST(c.classid AS BIGINT) << 32) + CAST(c.objid AS BIGINT) = $3))
 	SELECT pid, COALESCE(mark, ''), COALESCE(wait_event, ''), COALESCE(application_name, ''), COALESCE(address, ''), COALESCE(CAST(state_change AS TEXT), ''),

@@ -333,7 +333,8 @@ func TestOnlyWhoWaitsForAFrozenServerIsEnded(t *testing.T) {
 		"frozen":                  {(*holder).halfSent, "active ClientRead", nothing, thinkWithin, thinkWithin, true},
 		"too early":               {(*holder).halfSent, "active ClientRead", nothing, thinkWithin, -time.Hour, false},
 		"goes on in a pipeline":   {(*holder).halfSent, "active ClientRead", (*holder).goesOn, thinkWithin, time.Hour, false},
-		"between two round trips": {asks("SELECT 1"), "idle in transaction ClientRead SELECT 1", nothing, 0, time.Hour, false},
+		"between two round trips": {asks("SELECT 1"), "idle in transaction ClientRead SELECT 1", nothing, thinkWithin, thinkWithin, true},
+		"makes its round trips":   {asks("SELECT 1"), "idle in transaction ClientRead SELECT 1", (*holder).asksAgain, thinkWithin, time.Hour, false},
 		"executes":                {asks("SELECT pg_sleep(600)"), "active PgSleep", nothing, 0, time.Hour, false},
 		"waits for a lock":        {asks("SELECT pg_advisory_xact_lock(1)"), "active advisory", nothing, 0, time.Hour, false},
 		"a copy of a database":    {copies, "active ClientRead", nothing, 0, time.Hour, false},
@@ -365,6 +366,12 @@ func TestOnlyWhoWaitsForAFrozenServerIsEnded(t *testing.T) {
 			}
 		})
 	}
+}
+
+// asksAgain makes another round trip.
+func (h *holder) asksAgain(s *Store) {
+	h.send(&pgproto3.Query{String: "SELECT 2"})
+	h.awaits(s, "idle in transaction ClientRead SELECT 2")
 }
 
 // goesOn sends the rest of what halfSent began, and stops again.
