@@ -17,6 +17,7 @@ type patterns struct {
 type pattern struct {
 	negated  bool
 	dirOnly  bool
+	prefix   string   // comes before the segments, and may end within a name
 	segments []string // one segment: matches the last name at any depth
 	anchored bool
 }
@@ -44,6 +45,9 @@ func parsePattern(line string) (pattern, bool) {
 	if line == "" {
 		return p, false
 	}
+	if p.anchored {
+		p.prefix, line = cutLetters(line)
+	}
 	p.segments = strings.Split(line, "/")
 	for i, segment := range p.segments {
 		if len(segment) > 2 && strings.Trim(segment, "*") == "" {
@@ -55,6 +59,21 @@ func parsePattern(line string) (pattern, bool) {
 		p.segments = append(p.segments, "*")
 	}
 	return p, true
+}
+
+// cutLetters cuts off what git compares before it looks for stars, where that
+// makes a difference: "b**/x" is "b" and then "**/x" (match_pathname in git's
+// dir.c), so that its stars cross slashes.
+func cutLetters(line string) (prefix, rest string) {
+	i := strings.IndexAny(line, `*?[\`)
+	if i <= 0 || line[i-1] == '/' {
+		return "", line
+	}
+	stars, _, _ := strings.Cut(line[i:], "/")
+	if len(stars) < 2 || strings.Trim(stars, "*") != "" {
+		return "", line
+	}
+	return line[:i], line[i:]
 }
 
 // trimSpaces cuts spaces at the end, but for one behind a backslash.
@@ -101,7 +120,8 @@ func (p pattern) matches(name string, isDir bool) bool {
 	if !p.anchored {
 		return matchSegment(p.segments[0], path.Base(name))
 	}
-	return matchSegments(p.segments, strings.Split(name, "/"))
+	rest, found := strings.CutPrefix(name, p.prefix)
+	return found && matchSegments(p.segments, strings.Split(rest, "/"))
 }
 
 // matchSegments lets "**" stand for any number of segments. When a later part
