@@ -9,6 +9,23 @@ import (
 	"github.com/qualgent/qgjob"
 )
 
+// planOf is the writer's plan of a statement, line by line.
+func planOf(t *testing.T, s *Store, query string, args ...any) (plan []string) {
+	t.Helper()
+	if err := s.update(context.Background(), func(t *tx) error {
+		plan = nil
+		return t.each(`EXPLAIN `+query, args, func(row scanner) error {
+			var line string
+			err := row.Scan(&line)
+			plan = append(plan, line)
+			return err
+		})
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return plan
+}
+
 // TestTheFrontOfAQueueIsReadInItsOrderOnPostgres: a plan that was made when
 // nothing waited must not read all that waits later, and sort it, for the
 // first jobs. (Each flush of three servers did so: 15 ms for 13,000 jobs.)
@@ -24,18 +41,7 @@ func TestTheFrontOfAQueueIsReadInItsOrderOnPostgres(t *testing.T) {
 		req.Jobs = append(req.Jobs, req.Jobs[0])
 	}
 	ok[qgjob.SubmitResponse](t)(s.Submit(ctx, "", req))
-	var plan []string
-	if err := s.update(ctx, func(t *tx) error {
-		plan = nil
-		return t.each(`EXPLAIN SELECT `+jobColumns+waitingOf+`$3`, []any{"acme", int64(1), 16}, func(row scanner) error {
-			var line string
-			err := row.Scan(&line)
-			plan = append(plan, line)
-			return err
-		})
-	}); err != nil {
-		t.Fatal(err)
-	}
+	plan := planOf(t, s, `SELECT `+jobColumns+waitingOf+`$3`, "acme", int64(1), 16)
 	if text := strings.Join(plan, "\n"); strings.Contains(text, "Sort") || !strings.Contains(text, "jobs_next ") {
 		t.Errorf("the writer's plan:\n%s", text)
 	}
@@ -63,21 +69,10 @@ func TestRowsAreUpdatedByTheirKeysOnPostgres(t *testing.T) {
 				}
 			}
 		}
-		var plan []string
-		if err := s.update(ctx, func(t *tx) error {
-			plan = nil
-			if err := t.write("analyze", `ANALYZE `+u.table); err != nil {
-				return err
-			}
-			return t.each(`EXPLAIN `+updateText(t.w.dialect, u.table, u.key, u.columns, 24), args, func(row scanner) error {
-				var line string
-				err := row.Scan(&line)
-				plan = append(plan, line)
-				return err
-			})
-		}); err != nil {
+		if err := s.update(ctx, func(t *tx) error { return t.write("analyze", `ANALYZE `+u.table) }); err != nil {
 			t.Fatal(err)
 		}
+		plan := planOf(t, s, updateText(s.dialect, u.table, u.key, u.columns, 24), args...)
 		scan := slices.IndexFunc(plan, func(line string) bool { return strings.Contains(line, "Index Scan using "+u.index+" ") })
 		if scan < 0 || scan+1 == len(plan) || !strings.Contains(plan[scan+1], "Index Cond: ") {
 			t.Errorf("the plan of an update of %s:\n%s", u.table, strings.Join(plan, "\n"))

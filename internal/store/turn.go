@@ -90,6 +90,9 @@ const (
 
 // record notes a change of a queue for other servers.
 func (t *tx) record(m queueMove) {
+	if t.w.sharing == nil {
+		return // there are none
+	}
 	if n := len(t.turn.Queues); n > 0 && t.turn.Queues[n-1] == m {
 		return // the jobs of a run come one by one
 	}
